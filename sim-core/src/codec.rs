@@ -9,6 +9,7 @@
 use bincode::config::{self, Configuration};
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) mod json;
 mod kind;
 
 pub use kind::kind_of;
@@ -53,7 +54,9 @@ pub(crate) fn encode_to_writer<T: Serialize + ?Sized>(value: &T, writer: &mut im
     struct Adapter<'a, W>(&'a mut W);
     impl<W: std::io::Write> bincode::enc::write::Writer for Adapter<'_, W> {
         fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
-            self.0.write_all(bytes).map_err(|inner| bincode::error::EncodeError::OtherString(inner.to_string()))
+            self.0
+                .write_all(bytes)
+                .map_err(|inner| bincode::error::EncodeError::OtherString(inner.to_string()))
         }
     }
     bincode::serde::encode_into_writer(value, Adapter(writer), CONFIG).expect("the writer takes every byte");

@@ -88,6 +88,23 @@ pub struct OverrideFate {
     pub corrupted: Option<bool>,
 }
 
+impl std::fmt::Display for OverrideFate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts = Vec::new();
+        if let Some(delay) = self.delay {
+            parts.push(format!("takes {delay}"));
+        }
+        for (set, yes, no) in [
+            (self.lost, "is lost", "is not lost"),
+            (self.duplicated, "arrives twice", "arrives once"),
+            (self.corrupted, "is damaged", "is whole"),
+        ] {
+            parts.extend(set.map(|set| if set { yes } else { no }.to_owned()));
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
 impl Plan {
     /// A plan without faults.
     pub fn new(scenario: impl Into<String>, seed: u64, until: Duration) -> Self {
@@ -116,5 +133,66 @@ impl Plan {
     /// When the run ends at the latest.
     pub fn end(&self) -> SimTime {
         SimTime::ZERO + self.until
+    }
+}
+
+/// Why a plan cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Something is named that does not exist.
+    #[error("{place}: there is no {what} `{name}`{}; there are: {}", hint(.nearest), listed(.known))]
+    Unknown {
+        /// Node, service or region.
+        what: &'static str,
+        /// The name that was given.
+        name: String,
+        /// Where it was given.
+        place: String,
+        /// The nearest name that exists.
+        nearest: Option<String>,
+        /// All that exist.
+        known: Vec<String>,
+    },
+    /// A value is out of its range, or two do not fit together.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default()
+}
+
+fn listed(known: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let mut text = known.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if known.len() > SHOWN {
+        text.push_str(&format!(", and {} more", known.len() - SHOWN));
+    }
+    text
+}
+
+impl PlanError {
+    pub(crate) fn unknown(what: &'static str, name: &str, place: String, known: Vec<String>) -> Self {
+        let nearest = crate::nearest::nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+        Self::Unknown { what, name: name.to_owned(), place, nearest, known }
+    }
+}
+
+impl Plan {
+    /// Reads a plan from TOML.
+    ///
+    /// # Errors
+    /// When the text is no plan, with the line; when it was written by a newer version; when a value is out of its range.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        let plan: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        if plan.format != FORMAT {
+            return Err(format!("the plan has format {}, this version reads format {FORMAT}", plan.format));
+        }
+        plan.faults.validate()?;
+        Ok(plan)
+    }
+    /// The text that [`Plan::from_toml`] reads; canonical: equal plans have equal texts.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a plan can be written as TOML")
     }
 }

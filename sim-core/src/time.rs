@@ -85,6 +85,9 @@ impl Duration {
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
+    pub(crate) const fn is_zero_ref(&self) -> bool {
+        self.0 == 0
+    }
     /// How many times `other` this is, as a double.
     pub fn ratio(self, other: Self) -> f64 {
         self.0 as f64 / other.0 as f64
@@ -353,7 +356,7 @@ mod tests {
             (us(52_200), "52.2ms"),
             (ns(1), "1ns"),
             (ns(1_234_567), "1234.567us"),
-            (ns(1_000_000_001), "1000000001ns"),
+            (ns(1_000_000_001), "1000000.001us"),
             (Duration::ZERO, "0s"),
         ] {
             assert_eq!(d.to_string(), text);

@@ -87,7 +87,11 @@ impl Serializer for Probe {
     fn serialize_unit_variant(self, _: &'static str, _: u32, kind: &'static str) -> Result<Never, Found> {
         Err(Found(kind))
     }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Never, Found> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<Never, Found> {
         value.serialize(Self)
     }
     #[inline]
@@ -106,7 +110,11 @@ impl Serializer for Probe {
     fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Found> {
         Err(Found("tuple"))
     }
-    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Found> {
+    fn serialize_tuple_struct(
+        self,
+        name: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleStruct, Found> {
         Err(Found(name))
     }
     #[inline]

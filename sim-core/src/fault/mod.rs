@@ -1,11 +1,50 @@
-//! What goes wrong: faults as data.
+//! What goes wrong, as data: a list of (when, what, on whom).
+//!
+//! A [`FaultPlan`] is part of the run's plan: serialisable, printable, made to be edited and shrunk. Each entry has a name,
+//! is a marker in every picture, and is held to account: how many things did it touch? A fault that touched nothing
+//! proves nothing.
+//!
+//! ```toml
+//! [[fault]]
+//! name = "power failure"
+//! when = { at = "5.7s" }
+//! lasts = "1s"                      # then it is undone: here the node starts again
+//! what = "power-failure"
+//! on = "store"
+//!
+//! [[fault]]
+//! name = "the coordinator dies after its first Prepare"
+//! when = { sent = { kind = "Prepare", from = "coordinator" } }
+//! what = "crash"
+//! on = "coordinator"
+//!
+//! [[fault]]
+//! name = "the leader is cut off"
+//! when = { at = "10s" }
+//! lasts = "4s"
+//! what = { partition = "isolate" }
+//! on = { role = "leader" }
+//! ```
+
+pub(crate) mod engine;
+mod offset;
+mod target;
+mod text;
 
 use serde::{Deserialize, Serialize};
 
-/// A list of faults (to be written: entries).
+pub use offset::Offset;
+pub use target::Target;
+pub use text::FaultFileError;
+
+use crate::{machine::disk::CrashPolicy, rng::Delay, time::Duration};
+
+/// A list of faults. At one instant they happen in the order of the list, before everything else.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct FaultPlan(Vec<toml::Table>);
+pub struct FaultPlan {
+    faults: Vec<Fault>,
+}
 
 impl FaultPlan {
     /// Nothing goes wrong.
@@ -14,6 +53,335 @@ impl FaultPlan {
     }
     /// Whether nothing goes wrong.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.faults.is_empty()
     }
+    /// The faults, in order.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+    /// The same plan with one more fault.
+    pub fn with(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+    /// Adds a fault.
+    pub fn push(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+}
+
+impl FromIterator<Fault> for FaultPlan {
+    fn from_iter<I: IntoIterator<Item = Fault>>(faults: I) -> Self {
+        Self { faults: faults.into_iter().collect() }
+    }
+}
+
+/// One thing that goes wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Shown on every picture.
+    pub name: String,
+    /// When it takes hold.
+    pub when: When,
+    /// How long; then it is undone (a crashed node starts again, a partition heals). Without it, it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<Duration>,
+    /// What happens.
+    pub what: FaultKind,
+    /// To whom.
+    #[serde(default, skip_serializing_if = "Target::is_everybody")]
+    pub on: Target,
+}
+
+impl Fault {
+    /// A fault at a time, on whom [`Fault::on`] says.
+    pub fn at(time: Duration, name: impl Into<String>, what: FaultKind) -> Self {
+        Self { name: name.into(), when: When::At(time), lasts: None, what, on: Target::Everybody }
+    }
+    /// A fault that an event triggers.
+    pub fn when(when: When, name: impl Into<String>, what: FaultKind) -> Self {
+        Self { name: name.into(), when, lasts: None, what, on: Target::Everybody }
+    }
+    /// To whom it happens.
+    pub fn on(mut self, target: impl Into<Target>) -> Self {
+        self.on = target.into();
+        self
+    }
+    /// How long it lasts.
+    pub fn lasting(mut self, time: Duration) -> Self {
+        self.lasts = Some(time);
+        self
+    }
+    /// From [`Fault::at`]'s time until this one. Panics where that is earlier, or where an event triggers the fault.
+    pub fn until(mut self, end: Duration) -> Self {
+        let When::At(start) = self.when else {
+            panic!("a fault that an event triggers lasts, it has no fixed end")
+        };
+        self.lasts = Some(end - start);
+        self
+    }
+}
+
+/// When a fault takes hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// At that virtual time.
+    At(Duration),
+    /// When a message of that description has been put on the wire.
+    Sent(MessageTrigger),
+    /// When a message of that description has been handed to its receiver.
+    Delivered(MessageTrigger),
+    /// When a node's state takes a value.
+    State(StateTrigger),
+}
+
+const fn once() -> u64 {
+    1
+}
+fn is_once(count: &u64) -> bool {
+    *count == 1
+}
+fn at_once(delay: &Duration) -> bool {
+    delay.is_zero()
+}
+
+/// Describes messages; the fields that are absent match every message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageTrigger {
+    /// The name of the message's enum variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The sender: a node's or a service's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The receiver: a node's or a service's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Which of them, counted from 1.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub count: u64,
+    /// How long after it; zero takes hold at that very send or delivery.
+    #[serde(default, skip_serializing_if = "at_once")]
+    pub then: Duration,
+}
+
+/// Describes a change of a node's state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateTrigger {
+    /// The state, such as `role`.
+    pub key: String,
+    /// The value it takes, such as `leader`.
+    pub value: String,
+    /// Whose: a node's or a service's name; anybody's where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Which change, counted from 1.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub count: u64,
+    /// How long after it.
+    #[serde(default, skip_serializing_if = "at_once")]
+    pub then: Duration,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// The process dies: tasks, timers and memory are gone, peers' connections are reset, connecting is refused. What was
+    /// not synced to disk is lost as the disk's crash policy says. Undone: it starts again.
+    Crash,
+    /// The machine goes dark: as a crash, but nobody is told; peers hear nothing. Undone: it starts again.
+    PowerFailure,
+    /// Starts what is down; what is up crashes and starts at once.
+    Restart,
+    /// The node stands still (a long garbage collection, SIGSTOP): messages and timers pile up until it is undone.
+    Pause,
+    /// Work takes this many times as long (a grey failure). At least 0.01.
+    Slow(f64),
+    /// Sets the memory limit, in bytes: whoever is over it is killed.
+    MemoryLimit(u64),
+    /// Some nodes cannot reach others. Packets sent from now on are lost; those on the wire arrive.
+    Partition(Partition),
+    /// Links get other properties.
+    Link(LinkChange),
+    /// Single packets are treated apart.
+    Packets(PacketRule),
+    /// Wall clocks jump by that much, forward or back.
+    ClockJump(Offset),
+    /// Both clocks run fast (or slow, where negative) by that many parts in a million.
+    ClockDrift(f64),
+    /// A disk misbehaves.
+    Disk(DiskFault),
+    /// Load generators on the target send this many times their rate.
+    Load(f64),
+}
+
+/// Who cannot reach whom. Names are nodes' or services' names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Partition {
+    /// The fault's target on one side, everybody else on the other.
+    Isolate,
+    /// Groups that cannot reach each other; who is in none of them reaches all.
+    Split(Vec<Vec<String>>),
+    /// Packets from the first to the second are lost, the others pass.
+    OneWay {
+        /// Senders.
+        from: Vec<String>,
+        /// Receivers.
+        to: Vec<String>,
+    },
+    /// Left and right cannot reach each other, everybody else reaches both: not transitive.
+    Bridge {
+        /// One side.
+        left: Vec<String>,
+        /// The other.
+        right: Vec<String>,
+    },
+    /// Regions that cannot reach each other.
+    Regions(Vec<Vec<String>>),
+}
+
+/// Which properties of links change. What is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LinkChange {
+    /// Only packets from these (nodes or services); without it from all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+    /// Only packets to these; without it to all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<String>,
+    /// The delay, instead of the link's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Delay>,
+    /// Added to the delay.
+    #[serde(default, skip_serializing_if = "Duration::is_zero_ref")]
+    pub extra_delay: Duration,
+    /// The share of packets that are lost, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// The share of datagrams that arrive twice, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplication: Option<f64>,
+    /// The share of packets in which a bit flips, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corruption: Option<f64>,
+    /// Bytes a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<u64>,
+}
+
+impl LinkChange {
+    /// Adds to the delay.
+    pub fn slower_by(extra: Duration) -> Self {
+        Self { extra_delay: extra, ..Self::default() }
+    }
+    /// Sets the delay.
+    pub fn delay(delay: Delay) -> Self {
+        Self { delay: Some(delay), ..Self::default() }
+    }
+    /// Sets the share that is lost.
+    pub fn loss(share: f64) -> Self {
+        Self { loss: Some(share), ..Self::default() }
+    }
+    /// Sets the share that arrives twice.
+    pub fn duplication(share: f64) -> Self {
+        Self { duplication: Some(share), ..Self::default() }
+    }
+    /// Sets the share that is damaged.
+    pub fn corruption(share: f64) -> Self {
+        Self { corruption: Some(share), ..Self::default() }
+    }
+    /// Only on the way from one to the other.
+    pub fn only(mut self, from: &str, to: &str) -> Self {
+        self.from = vec![from.to_owned()];
+        self.to = vec![to.to_owned()];
+        self
+    }
+}
+
+/// A rule for single packets: "drop the second AppendEntries from n1 to n3".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PacketRule {
+    /// Only this kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Only from this node or service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Only to this node or service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The first of the matching packets (while the rule is in force) that it is for, counted from 1.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub first: u64,
+    /// How many from then on; without it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// What is done.
+    pub action: PacketAction,
+}
+
+impl PacketRule {
+    /// A rule for every packet.
+    pub fn all(action: PacketAction) -> Self {
+        Self { kind: None, from: None, to: None, first: 1, count: None, action }
+    }
+    /// Only packets of that kind.
+    pub fn kind(mut self, kind: &str) -> Self {
+        self.kind = Some(kind.to_owned());
+        self
+    }
+    /// Only on the way from one to the other (nodes or services).
+    pub fn between(mut self, from: &str, to: &str) -> Self {
+        self.from = Some(from.to_owned());
+        self.to = Some(to.to_owned());
+        self
+    }
+    /// Only the `n`-th of them.
+    pub fn nth(mut self, n: u64) -> Self {
+        self.first = n;
+        self.count = Some(1);
+        self
+    }
+}
+
+/// What a rule does to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PacketAction {
+    /// Lets it pass, whatever later rules say.
+    Pass,
+    /// Loses it.
+    Drop,
+    /// Holds it up by that much more.
+    Delay(Duration),
+    /// Delivers it twice.
+    Duplicate,
+    /// Flips a bit.
+    Corrupt,
+}
+
+/// How a disk misbehaves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskFault {
+    /// Flips a seeded bit of what is stored, in that file, or in any where it is empty.
+    Rot(String),
+    /// Reads, writes and syncs fail.
+    IoError,
+    /// Syncs fail; what they should have written is marked clean all the same (PostgreSQL's fsync surprise of 2018).
+    FailSync,
+    /// No space is left.
+    Full,
+    /// Operations take this many times as long.
+    Slow(f64),
+    /// What the next crash leaves of unsynced data.
+    CrashPolicy(CrashPolicy),
 }

@@ -6,7 +6,8 @@
 //! A [`Recording`] is plain data: vectors of small records that point to each other by index, and one table of names. Its
 //! canonical 256-bit hash covers every field.
 
-mod hash;
+mod api;
+pub(crate) mod hash;
 mod ids;
 mod properties;
 mod recorder;
@@ -14,10 +15,13 @@ mod series;
 
 use serde::{Deserialize, Serialize};
 
+pub use api::{AttributeValue, Counter, Gauge, Histogram, OperationHandle, SpanBuilder, Traced};
 pub use hash::{Hash256, RunHash};
-pub use ids::{SpanId, TraceId};
+pub use ids::{Ids, SpanId, TraceId};
 pub use properties::{PropertyKind, PropertyRecord, PropertyViolation};
+pub(crate) use recorder::MessageIndex;
 pub use recorder::{Recorder, RecordingLevel};
+
 pub use series::{MetricKind, Point, Series};
 
 use crate::time::SimTime;

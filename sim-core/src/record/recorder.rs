@@ -9,9 +9,9 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ending, Fate, FaultRecord, Message, MetricKind, Name, NodeIndex, NodeRecord, Operation, OperationOutcome, Origin, Point,
-    PropertyKind, PropertyRecord, PropertyViolation, Recording, Series, Span, SpanAttribute, SpanEvent, SpanIndex,
-    SpanKind, SpanLink, SpanStatus, StateChange, Value,
+    Ending, Fate, FaultRecord, Message, MetricKind, Name, NodeIndex, NodeRecord, Operation, OperationOutcome,
+    Origin, Point, PropertyKind, PropertyRecord, PropertyViolation, Recording, Series, Span, SpanAttribute,
+    SpanEvent, SpanIndex, SpanKind, SpanLink, SpanStatus, StateChange, Value,
 };
 use crate::time::SimTime;
 
@@ -67,12 +67,13 @@ impl Recorder {
         recorder
     }
 
-    pub(crate) fn level(&self) -> RecordingLevel {
-        self.level
-    }
     #[inline]
     pub(crate) fn spans_on(&self) -> bool {
         self.level >= RecordingLevel::Spans
+    }
+    #[inline]
+    pub(crate) fn records_messages(&self) -> bool {
+        self.level == RecordingLevel::Full
     }
     pub(crate) fn recording(&self) -> &Recording {
         &self.recording
@@ -142,7 +143,8 @@ impl Recorder {
         if span.is_some() {
             let span = &mut self.recording.spans[span.0 as usize];
             if span.end == SimTime::MAX {
-                span.end = at;
+                // At least a nanosecond: viewers take a span that ends when it starts for a broken one.
+                span.end = at.max(span.start + crate::time::ns(1));
             }
         }
     }
@@ -151,7 +153,7 @@ impl Recorder {
         if span.is_some() {
             let span = &mut self.recording.spans[span.0 as usize];
             if span.end == SimTime::MAX {
-                span.end = at;
+                span.end = at.max(span.start + crate::time::ns(1));
                 span.cut_short = true;
             }
         }
@@ -332,10 +334,16 @@ impl Recorder {
 
     // ---- the end ----
 
-    pub(crate) fn finish(mut self, ended: SimTime, ending: Ending, events: u64, run_hash: super::RunHash) -> Recording {
+    pub(crate) fn finish(
+        mut self,
+        ended: SimTime,
+        ending: Ending,
+        events: u64,
+        run_hash: super::RunHash,
+    ) -> Recording {
         for span in &mut self.recording.spans {
             if span.end == SimTime::MAX {
-                span.end = ended;
+                span.end = ended.max(span.start + crate::time::ns(1));
                 span.cut_short = true;
             }
         }

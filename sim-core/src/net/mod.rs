@@ -1,0 +1,617 @@
+//! The network: packets, pairs, links, partitions, and the way of a packet from send to arrival.
+//!
+//! Each ordered pair of nodes that has talked keeps a key and a counter for each kind of message. The k-th packet of a kind
+//! has fixed words of chance (loss, delay, duplication, corruption, ...), mixed from (key, kind, k), whether they are used
+//! or not; retransmissions and copies have words of their own. So a packet that is lost shifts nobody's delay, and an
+//! override can name a draw.
+
+pub mod datagram;
+pub(crate) mod interface;
+mod link;
+pub mod regions;
+pub mod rpc;
+pub mod stream;
+mod topology;
+
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+
+pub use link::{Link, Loss, Reordering};
+pub use topology::Topology;
+
+use crate::{
+    executor::queue::Class,
+    fault::PacketAction,
+    net::interface::Interface,
+    node::NodeId,
+    plan::OverrideFate,
+    record::{Fate, Message, MessageIndex, Name, NodeIndex, SpanIndex, Transport, hash},
+    rng::{self, Key, addressed},
+    time::SimTime,
+    world::{Core, Event},
+};
+
+/// IPv4 and UDP headers, in bytes.
+pub(crate) const DATAGRAM_HEADER: u32 = 28;
+/// IPv4 and TCP headers, in bytes.
+pub(crate) const SEGMENT_HEADER: u32 = 40;
+
+/// The roles of a packet's words of chance.
+mod role {
+    pub(super) const LOSS: u64 = 0;
+    pub(super) const DELAY: u64 = 1;
+    pub(super) const DUPLICATION: u64 = 2;
+    pub(super) const CORRUPTION: u64 = 3;
+    pub(super) const REORDERING: u64 = 4;
+    pub(super) const REORDERING_DELAY: u64 = 5;
+    pub(super) const BURST: u64 = 6;
+    pub(super) const COPY_DELAY: u64 = 7;
+    pub(super) const CORRUPTED_BIT: u64 = 8;
+    /// Each further transmission of a segment has words of its own.
+    pub(super) const PER_ATTEMPT: u64 = 16;
+}
+
+/// Where a packet goes when it arrives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Route {
+    Datagram {
+        port: u16,
+    },
+    /// Segment `sequence` from the end `side` of a connection. The last one of a direction ends it.
+    Segment {
+        connection: u32,
+        side: u8,
+        sequence: u64,
+        last: bool,
+    },
+    Open {
+        connection: u32,
+    },
+    Opened {
+        connection: u32,
+    },
+    /// To the end that is not `side`: the connection is no more. `refused`: it never was.
+    Reset {
+        connection: u32,
+        side: u8,
+        refused: bool,
+    },
+}
+
+/// A packet: on the wire, or waiting to be sent again.
+pub(crate) struct Packet {
+    pub(crate) from: NodeId,
+    pub(crate) to: NodeId,
+    pub(crate) pair: u32,
+    pub(crate) kind: Name,
+    kind_hash: u64,
+    ordinal: u64,
+    pub(crate) route: Route,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) sent: SimTime,
+    pub(crate) first_sent: SimTime,
+    pub(crate) attempt: u16,
+    pub(crate) span: SpanIndex,
+    /// The name of the spans of a call of this kind.
+    pub(crate) span_name: Name,
+    message: MessageIndex,
+    duplicate: bool,
+}
+
+impl Packet {
+    /// For the run hash: who, what, how and the payload.
+    pub(crate) fn hash(&self) -> u64 {
+        let what = self.kind_hash
+            ^ (u64::from(self.from.0) << 32)
+            ^ u64::from(self.attempt)
+            ^ u64::from(self.duplicate) << 16;
+        hash::mix(what, self.ordinal, hash::bytes(&self.bytes))
+    }
+    fn size(&self) -> u32 {
+        let header =
+            if matches!(self.route, Route::Datagram { .. }) { DATAGRAM_HEADER } else { SEGMENT_HEADER };
+        u32::try_from(self.bytes.len()).unwrap_or(u32::MAX).saturating_add(header)
+    }
+}
+
+struct KindCounter {
+    name: &'static str,
+    hash: u64,
+    count: u64,
+    kind: Name,
+    span_name: Name,
+}
+
+/// An ordered pair of nodes that has talked.
+pub(crate) struct Pair {
+    pub(crate) from: NodeId,
+    pub(crate) to: NodeId,
+    key: u64,
+    kinds: Vec<KindCounter>,
+    /// Packets of all kinds.
+    total: u64,
+    /// The link as it is now; `None` where the two cannot talk.
+    link: Option<Rc<Link>>,
+    /// Which faults change it, and which blocks it.
+    pub(crate) changed_by: Vec<u32>,
+    pub(crate) blocked_by: Option<u32>,
+    /// At which state of the network the three were worked out.
+    epoch: u32,
+    last_arrival: SimTime,
+    bottleneck: Option<Box<Interface>>,
+    bad: bool,
+}
+
+/// All of the network.
+pub(crate) struct Network {
+    key: Key,
+    pub(crate) pairs: Vec<Pair>,
+    pair_of: FxHashMap<(u32, u32), u32>,
+    pub(crate) packets: Vec<Packet>,
+    free_packets: Vec<u32>,
+    pub(crate) connections: Vec<stream::Connection>,
+    pub(crate) channels: FxHashMap<(u32, u32, u16), u32>,
+    pub(crate) default_link: Option<Rc<Link>>,
+    pub(crate) topology: Topology,
+    pub(crate) regions: Option<regions::Regions>,
+    /// Grows when links or partitions change.
+    pub(crate) epoch: u32,
+    overrides: FxHashMap<(u32, u32), Vec<PlannedOverride>>,
+    buffers: Vec<Vec<u8>>,
+}
+
+/// An override of the plan, with its nodes resolved.
+pub(crate) struct PlannedOverride {
+    pub(crate) kind: Option<String>,
+    pub(crate) ordinal: u64,
+    pub(crate) fate: OverrideFate,
+    /// Its record among the faults.
+    pub(crate) record: u32,
+}
+
+impl Network {
+    pub(crate) fn new(root: &Key) -> Self {
+        Self {
+            key: root.fork("network"),
+            pairs: Vec::new(),
+            pair_of: FxHashMap::default(),
+            packets: Vec::new(),
+            free_packets: Vec::new(),
+            connections: Vec::new(),
+            channels: FxHashMap::default(),
+            default_link: Some(Rc::new(Link::default())),
+            topology: Topology::new(),
+            regions: None,
+            epoch: 1,
+            overrides: FxHashMap::default(),
+            buffers: Vec::new(),
+        }
+    }
+    pub(crate) fn plan_override(&mut self, from: NodeId, to: NodeId, one: PlannedOverride) {
+        self.overrides.entry((from.0, to.0)).or_default().push(one);
+    }
+    /// An empty buffer, with the capacity of an earlier one.
+    #[inline]
+    pub(crate) fn buffer(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_default()
+    }
+    #[inline]
+    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.buffers.len() < 64 && buffer.capacity() > 0 {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+    fn store(&mut self, packet: Packet) -> u32 {
+        if let Some(slot) = self.free_packets.pop() {
+            self.packets[slot as usize] = packet;
+            slot
+        } else {
+            self.packets.push(packet);
+            u32::try_from(self.packets.len() - 1).expect("fewer than four billion packets on the wire")
+        }
+    }
+    /// Takes a packet out of its slot.
+    fn take(&mut self, slot: u32) -> Packet {
+        self.free_packets.push(slot);
+        let empty = Packet { bytes: Vec::new(), ..self.packets[slot as usize] };
+        std::mem::replace(&mut self.packets[slot as usize], empty)
+    }
+}
+
+/// A message's place in its pair: found or made when it is sent.
+#[derive(Clone, Copy)]
+pub(crate) struct KindSlot {
+    index: u32,
+    pub(crate) span_name: Name,
+}
+
+impl Core {
+    /// The pair of two nodes, made when they talk for the first time.
+    #[inline]
+    pub(crate) fn pair(&mut self, from: NodeId, to: NodeId) -> u32 {
+        if let Some(&pair) = self.net.pair_of.get(&(from.0, to.0)) {
+            return pair;
+        }
+        self.make_pair(from, to)
+    }
+
+    #[cold]
+    fn make_pair(&mut self, from: NodeId, to: NodeId) -> u32 {
+        let key = self.net.key.fork(&self.nodes[from.index()].name).fork(&self.nodes[to.index()].name).word();
+        let pair = u32::try_from(self.net.pairs.len()).expect("fewer than four billion pairs");
+        self.net.pairs.push(Pair {
+            from,
+            to,
+            key,
+            kinds: Vec::new(),
+            total: 0,
+            link: None,
+            changed_by: Vec::new(),
+            blocked_by: None,
+            epoch: 0,
+            last_arrival: SimTime::ZERO,
+            bottleneck: None,
+            bad: false,
+        });
+        self.net.pair_of.insert((from.0, to.0), pair);
+        pair
+    }
+
+    /// The kind's place in the pair.
+    #[inline]
+    pub(crate) fn kind_slot(&mut self, pair: u32, kind: &'static str) -> KindSlot {
+        let entry = &self.net.pairs[pair as usize];
+        if let Some(index) = entry.kinds.iter().position(|k| k.name == kind) {
+            return KindSlot { index: index as u32, span_name: entry.kinds[index].span_name };
+        }
+        self.make_kind_slot(pair, kind)
+    }
+
+    #[cold]
+    fn make_kind_slot(&mut self, pair: u32, kind: &'static str) -> KindSlot {
+        let to = self.net.pairs[pair as usize].to;
+        let span_name = format!("{}.{kind}", self.nodes[to.index()].service);
+        let (name, span_name) = (self.recorder.name(kind), self.recorder.name(&span_name));
+        let kinds = &mut self.net.pairs[pair as usize].kinds;
+        kinds.push(KindCounter {
+            name: kind,
+            hash: hash::bytes(kind.as_bytes()),
+            count: 0,
+            kind: name,
+            span_name,
+        });
+        KindSlot { index: kinds.len() as u32 - 1, span_name }
+    }
+
+    /// Works out the link of a pair anew, after links or partitions have changed.
+    fn refresh_pair(&mut self, pair: u32) {
+        let (from, to) = (self.net.pairs[pair as usize].from, self.net.pairs[pair as usize].to);
+        let base = match self.net.topology.link(from, to) {
+            Some(link) => Some(Rc::new(link.clone())),
+            None => self
+                .net
+                .regions
+                .as_ref()
+                .and_then(|r| r.link(&self.nodes[from.index()].region, &self.nodes[to.index()].region))
+                .map(Rc::new)
+                .or_else(|| self.net.default_link.clone()),
+        };
+        let (link, changed_by) = self.faulty_link(from, to, base);
+        let blocked_by = self.blocking_fault(from, to);
+        let epoch = self.net.epoch;
+        let entry = &mut self.net.pairs[pair as usize];
+        match link.as_ref().and_then(|l| l.bandwidth.map(|b| (b, l.queue))) {
+            Some((bandwidth, queue)) => {
+                if !entry.bottleneck.as_ref().is_some_and(|b| b.is(bandwidth, queue)) {
+                    entry.bottleneck = Interface::new(Some(bandwidth), Some(queue));
+                }
+            }
+            None => entry.bottleneck = None,
+        }
+        (entry.link, entry.changed_by, entry.blocked_by, entry.epoch) = (link, changed_by, blocked_by, epoch);
+    }
+
+    /// Whether the two can talk at all, partitions aside.
+    pub(crate) fn is_linked(&mut self, pair: u32) -> bool {
+        if self.net.pairs[pair as usize].epoch != self.net.epoch {
+            self.refresh_pair(pair);
+        }
+        self.net.pairs[pair as usize].link.is_some()
+    }
+
+    /// Puts a message on the wire: the next of its kind from one node to another.
+    #[inline]
+    pub(crate) fn send_packet(
+        &mut self,
+        pair: u32,
+        slot: KindSlot,
+        route: Route,
+        bytes: Vec<u8>,
+        span: SpanIndex,
+    ) {
+        let entry = &mut self.net.pairs[pair as usize];
+        let counter = &mut entry.kinds[slot.index as usize];
+        counter.count += 1;
+        let packet = Packet {
+            from: entry.from,
+            to: entry.to,
+            pair,
+            kind: counter.kind,
+            kind_hash: counter.hash,
+            ordinal: counter.count,
+            route,
+            bytes,
+            sent: self.now,
+            first_sent: self.now,
+            attempt: 0,
+            span,
+            span_name: slot.span_name,
+            message: MessageIndex::NONE,
+            duplicate: false,
+        };
+        entry.total += 1;
+        self.launch(packet);
+    }
+
+    /// One transmission of a packet.
+    pub(crate) fn launch(&mut self, mut packet: Packet) {
+        let now = self.now;
+        let pair = packet.pair as usize;
+        packet.sent = now;
+        if self.net.pairs[pair].epoch != self.net.epoch {
+            self.refresh_pair(packet.pair);
+        }
+        packet.message =
+            if self.recorder.records_messages() { self.record_message(&packet) } else { MessageIndex::NONE };
+
+        // What the interface has no room for never leaves the node.
+        let size = u64::from(packet.size());
+        let mut departs = now;
+        if let Some(interface) = &mut self.nodes[packet.from.index()].interface {
+            match interface.enqueue(now, size) {
+                Some(at) => departs = at,
+                None => return self.lose(packet, "queue full"),
+            }
+        }
+        let entry = &mut self.net.pairs[pair];
+        let Some(link) = entry.link.clone() else { return self.lose(packet, "no link") };
+        if let Some(bottleneck) = &mut entry.bottleneck {
+            match bottleneck.enqueue(departs, size) {
+                Some(at) => departs = at,
+                None => return self.lose(packet, "queue full"),
+            }
+        }
+        if let Some(fault) = entry.blocked_by {
+            self.faults_touch(fault);
+            return self.lose_after_trigger(packet, "partition");
+        }
+        if !entry.changed_by.is_empty() {
+            for fault in entry.changed_by.clone() {
+                self.faults_touch(fault);
+            }
+        }
+
+        // Chance: each word has its name, used or not.
+        let entry = &self.net.pairs[pair];
+        let (key, kind, ordinal) = (entry.key, packet.kind_hash, packet.ordinal);
+        let attempt = u64::from(packet.attempt) * role::PER_ATTEMPT;
+        let word = |role: u64| addressed::word(key, kind, ordinal, role + attempt);
+        let chance = |role: u64, p: f64| p > 0.0 && rng::unit(word(role)) < p;
+        let mut lost = match link.loss {
+            Loss::Never => false,
+            Loss::Independent(p) => chance(role::LOSS, p),
+            Loss::Bursty { worsens, recovers, good, bad } => {
+                let moves = chance(role::BURST, if entry.bad { recovers } else { worsens });
+                let state = entry.bad != moves;
+                self.net.pairs[pair].bad = state;
+                chance(role::LOSS, if state { bad } else { good })
+            }
+        };
+        let mut delay = link.delay.sample(word(role::DELAY));
+        if let Some(reordering) = &link.reordering
+            && chance(role::REORDERING, reordering.share)
+        {
+            delay += reordering.by.sample(word(role::REORDERING_DELAY));
+        }
+        let datagram = matches!(packet.route, Route::Datagram { .. });
+        let mut duplicated = datagram && chance(role::DUPLICATION, link.duplication);
+        let mut corrupted = chance(role::CORRUPTION, link.corruption);
+
+        // By hand: overrides of the plan, then rules of faults.
+        if !self.net.overrides.is_empty()
+            && packet.attempt == 0
+            && let Some(fate) = self.find_override(&packet)
+        {
+            delay = fate.delay.unwrap_or(delay);
+            lost = fate.lost.unwrap_or(lost);
+            duplicated = fate.duplicated.unwrap_or(duplicated) && datagram;
+            corrupted = fate.corrupted.unwrap_or(corrupted);
+        }
+        let mut reason = "loss";
+        if self.faults.has_rules()
+            && let Some(action) = self.packet_rule(&packet)
+        {
+            match action {
+                PacketAction::Pass => (lost, corrupted, duplicated) = (false, false, false),
+                PacketAction::Drop => (lost, reason) = (true, "rule"),
+                PacketAction::Delay(more) => delay += more,
+                PacketAction::Duplicate => duplicated = datagram,
+                PacketAction::Corrupt => corrupted = true,
+            }
+        }
+        if lost {
+            return self.lose_after_trigger(packet, reason);
+        }
+        if corrupted {
+            if !datagram {
+                // The checksum of a stream's segment finds it at the receiver, who says nothing: it counts as lost.
+                return self.lose_after_trigger(packet, "corrupted");
+            }
+            if !packet.bytes.is_empty() {
+                let bit = word(role::CORRUPTED_BIT) % (packet.bytes.len() as u64 * 8);
+                packet.bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
+            }
+        }
+        let mut arrives = departs + delay;
+        if link.ordered {
+            let entry = &mut self.net.pairs[pair];
+            arrives = arrives.max(entry.last_arrival);
+            entry.last_arrival = arrives;
+        }
+        let triggers = self.faults.has_triggers().then(|| (packet.kind, packet.from, packet.to));
+        if duplicated {
+            let mut copy_at = departs + link.delay.sample(word(role::COPY_DELAY));
+            if link.ordered {
+                let entry = &mut self.net.pairs[pair];
+                copy_at = copy_at.max(entry.last_arrival);
+                entry.last_arrival = copy_at;
+            }
+            let mut copy = Packet { bytes: packet.bytes.clone(), duplicate: true, ..packet };
+            copy.message = if self.recorder.records_messages() {
+                self.record_message(&copy)
+            } else {
+                MessageIndex::NONE
+            };
+            self.schedule_arrival(packet, arrives);
+            self.schedule_arrival(copy, copy_at);
+        } else {
+            self.schedule_arrival(packet, arrives);
+        }
+        if let Some((kind, from, to)) = triggers {
+            self.trigger_sent(kind, from, to);
+        }
+    }
+
+    #[inline]
+    fn schedule_arrival(&mut self, packet: Packet, at: SimTime) {
+        let packet = self.net.store(packet);
+        self.queue.push(at, Class::Usual, Event::Arrive { packet });
+    }
+
+    fn record_message(&mut self, packet: &Packet) -> MessageIndex {
+        self.recorder.message(Message {
+            from: NodeIndex(packet.from.0),
+            to: NodeIndex(packet.to.0),
+            kind: packet.kind,
+            transport: if matches!(packet.route, Route::Datagram { .. }) {
+                Transport::Datagram
+            } else {
+                Transport::Stream
+            },
+            bytes: packet.size(),
+            sent: self.now,
+            fate: Fate::InFlight,
+            span: packet.span,
+            duplicate: packet.duplicate,
+            attempt: packet.attempt,
+        })
+    }
+
+    fn find_override(&mut self, packet: &Packet) -> Option<OverrideFate> {
+        let total = self.net.pairs[packet.pair as usize].total;
+        let kind = &self.recorder.recording().names[packet.kind.0 as usize];
+        let planned = self.net.overrides.get(&(packet.from.0, packet.to.0))?;
+        let found = planned.iter().find(|o| match &o.kind {
+            Some(wanted) => wanted == kind && o.ordinal == packet.ordinal,
+            None => o.ordinal == total,
+        })?;
+        let (fate, record) = (found.fate.clone(), found.record);
+        let fault = self.recorder.fault_mut(record);
+        fault.touched += 1;
+        fault.began.push(self.now);
+        Some(fate)
+    }
+
+    /// A lost packet has left its sender all the same: triggers see it.
+    fn lose_after_trigger(&mut self, packet: Packet, reason: &str) {
+        let (kind, from, to) = (packet.kind, packet.from, packet.to);
+        self.lose(packet, reason);
+        if self.faults.has_triggers() {
+            self.trigger_sent(kind, from, to);
+        }
+    }
+
+    /// A packet is no more. What a stream must deliver is sent again later.
+    pub(crate) fn lose(&mut self, packet: Packet, reason: &str) {
+        if packet.message != MessageIndex::NONE {
+            let name = self.recorder.name(reason);
+            self.recorder.message_fate(packet.message, Fate::Dropped(self.now, name));
+        }
+        if packet.span.is_some() {
+            let kind = self.recorder.recording().names[packet.kind.0 as usize].clone();
+            let detail = format!("{kind} to {}: {reason}", self.nodes[packet.to.index()].name);
+            self.recorder.span_event(self.now, packet.span, "packet.dropped", &detail);
+        }
+        match packet.route {
+            Route::Datagram { .. } | Route::Reset { .. } => self.net.recycle(packet.bytes),
+            Route::Segment { .. } | Route::Open { .. } | Route::Opened { .. } => {
+                self.send_again_later(packet)
+            }
+        }
+    }
+
+    /// A packet has reached the place where its receiver should be.
+    pub(crate) fn arrive(&mut self, slot: u32) {
+        let packet = self.net.take(slot);
+        let receiver = &self.nodes[packet.to.index()];
+        if !receiver.up {
+            let answers =
+                receiver.powered && !matches!(packet.route, Route::Datagram { .. } | Route::Reset { .. });
+            if answers {
+                self.refuse(packet);
+            } else {
+                self.lose(packet, "node down");
+            }
+            return;
+        }
+        if packet.message != MessageIndex::NONE {
+            self.recorder.message_fate(packet.message, Fate::Arrived(self.now));
+        }
+        let (kind, from, to) = (packet.kind, packet.from, packet.to);
+        match packet.route {
+            Route::Datagram { port } => self.arrive_datagram(packet, port),
+            Route::Segment { connection, side, sequence, last } => {
+                self.arrive_segment(packet, connection, side, sequence, last);
+            }
+            Route::Open { connection } => self.arrive_open(packet, connection),
+            Route::Opened { connection } => self.arrive_opened(packet, connection),
+            Route::Reset { connection, side, refused } => {
+                self.arrive_reset(packet, connection, side, refused)
+            }
+        }
+        if self.faults.has_triggers() {
+            self.trigger_delivered(kind, from, to);
+        }
+    }
+
+    /// Whether an acknowledgement that leaves now would come through: computed, not sent.
+    pub(crate) fn path_is_open(&mut self, pair: u32, of: &Packet) -> bool {
+        if self.net.pairs[pair as usize].epoch != self.net.epoch {
+            self.refresh_pair(pair);
+        }
+        let entry = &self.net.pairs[pair as usize];
+        if entry.blocked_by.is_some() {
+            return false;
+        }
+        let Some(link) = &entry.link else { return false };
+        let lost = match link.loss {
+            Loss::Never => return true,
+            Loss::Independent(p) => p,
+            Loss::Bursty { good, bad, .. } => {
+                if entry.bad {
+                    bad
+                } else {
+                    good
+                }
+            }
+        };
+        let word =
+            addressed::word(entry.key, of.kind_hash ^ ACKNOWLEDGEMENT, of.ordinal, u64::from(of.attempt));
+        rng::unit(word) >= lost
+    }
+}
+
+/// Sets the words of acknowledgements apart from those of messages.
+const ACKNOWLEDGEMENT: u64 = 0x6163_6b6e_6f77_6c65;

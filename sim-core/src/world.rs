@@ -1,0 +1,406 @@
+//! The world's state, and what happens when an event comes up.
+//!
+//! Everything of a run lives in one [`Core`] behind one cell: it is borrowed for a moment by each call of a node's handle
+//! and by the dispatcher, never while a node's code runs. Futures and other things with a `Drop` of their own are thrown on
+//! a graveyard and dropped by the main loop outside all borrows.
+
+use std::{any::Any, cell::RefCell, rc::Rc, task::Waker};
+
+use rustc_hash::FxHashMap;
+
+use crate::{
+    executor::{
+        queue::{Class, EventQueue},
+        task::{TaskFuture, TaskId, Tasks},
+    },
+    fault::engine::FaultEngine,
+    machine::{clock::Clock, cpu::Cpu, drive::Drive, memory::Memory},
+    net::{Network, datagram::MailboxSlot, interface::Interface, rpc::Calls, stream::ListenerSlot},
+    node::{Node, NodeId, NodeSpec},
+    protocol::host::HostSlot,
+    record::{Ending, Name, NodeIndex, Recorder, RunHash, SpanIndex},
+    rng::Key,
+    time::{Monotonic, SimTime},
+};
+
+/// The cell that all handles point to.
+pub(crate) struct World {
+    pub(crate) core: RefCell<Core>,
+}
+
+/// Something that will happen at a time.
+pub(crate) enum Event {
+    /// A sleeping task wakes. The reading is kept so that a change of the clock's drift can move the event.
+    Wake { waker: Waker, node: NodeId, deadline: Monotonic },
+    /// A packet reaches its receiver.
+    Arrive { packet: u32 },
+    /// A client's patience with a call ends.
+    CallDeadline { call: u32, generation: u32, node: NodeId, deadline: Monotonic },
+    /// A lost segment, or handshake packet, is sent again.
+    Retransmit { packet: u32 },
+    /// A job is done.
+    CpuDone { node: NodeId, job: u32 },
+    /// With processor sharing: the next job is done.
+    CpuShare { node: NodeId },
+    /// A disk operation is done.
+    DiskDone { node: NodeId, incarnation: u32, operation: u32 },
+    /// The operating system writes dirty pages back.
+    WriteBack { node: NodeId },
+    /// A protocol's timer.
+    HostTimer { node: NodeId, incarnation: u32, host: u32, timer: u64, deadline: Monotonic },
+    /// A fault takes hold, or is undone.
+    Fault { fault: u32, begin: bool },
+}
+
+impl Event {
+    /// The node that must be awake for it.
+    fn owner(&self, core: &Core) -> Option<NodeId> {
+        match self {
+            Self::Wake { node, .. } | Self::CallDeadline { node, .. } | Self::HostTimer { node, .. } => {
+                Some(*node)
+            }
+            Self::Arrive { packet } => Some(core.net.packets[*packet as usize].to),
+            Self::Retransmit { packet } => Some(core.net.packets[*packet as usize].from),
+            // The disk and the kernel go on while a process stands still; what they wake waits.
+            Self::DiskDone { .. } | Self::WriteBack { .. } => None,
+            Self::CpuDone { .. } | Self::CpuShare { .. } | Self::Fault { .. } => None,
+        }
+    }
+    /// Timers follow the node's clock: the reading that they wait for.
+    pub(crate) fn local_deadline(&self, of: NodeId) -> Option<Monotonic> {
+        match self {
+            Self::Wake { node, deadline, .. }
+            | Self::CallDeadline { node, deadline, .. }
+            | Self::HostTimer { node, deadline, .. }
+                if *node == of =>
+            {
+                Some(*deadline)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What piles up while a node stands still.
+#[derive(Default)]
+pub(crate) struct Frozen {
+    events: Vec<Event>,
+    tasks: Vec<TaskId>,
+    /// How many pauses overlap.
+    pub(crate) depth: u32,
+}
+
+/// The code that a node starts with.
+pub(crate) type Factory = Rc<dyn Fn(Node) -> TaskFuture>;
+
+/// Everything about one node.
+pub(crate) struct NodeState {
+    pub(crate) name: Rc<str>,
+    pub(crate) service: Rc<str>,
+    pub(crate) region: Rc<str>,
+    pub(crate) up: bool,
+    /// Whether its machine answers for it: refuses connections and resets streams while the process is down.
+    pub(crate) powered: bool,
+    pub(crate) incarnation: u32,
+    pub(crate) key: Key,
+    pub(crate) streams: Vec<Name>,
+    pub(crate) factory: Option<Factory>,
+    pub(crate) clock: Clock,
+    pub(crate) cpu: Cpu,
+    pub(crate) memory: Memory,
+    pub(crate) drive: Drive,
+    pub(crate) interface: Option<Box<Interface>>,
+    pub(crate) frozen: Option<Box<Frozen>>,
+    pub(crate) mailboxes: Vec<MailboxSlot>,
+    pub(crate) services: Vec<(u16, Rc<dyn crate::net::rpc::Service>)>,
+    pub(crate) listeners: Vec<ListenerSlot>,
+    pub(crate) hosts: Vec<HostSlot>,
+    pub(crate) load: f64,
+}
+
+/// See the module.
+pub(crate) struct Core {
+    pub(crate) now: SimTime,
+    pub(crate) queue: EventQueue<Event>,
+    pub(crate) tasks: Tasks,
+    pub(crate) nodes: Vec<NodeState>,
+    names: FxHashMap<Rc<str>, NodeId>,
+    pub(crate) net: Network,
+    pub(crate) calls: Calls,
+    pub(crate) recorder: Recorder,
+    pub(crate) faults: FaultEngine,
+    pub(crate) root: Key,
+    pub(crate) run_hash: RunHash,
+    pub(crate) dispatched: u64,
+    pub(crate) current_span: SpanIndex,
+    pub(crate) graveyard: Vec<Box<dyn Any>>,
+    pub(crate) doomed: Vec<TaskFuture>,
+    pub(crate) starts: Vec<NodeId>,
+    pub(crate) stop: Option<Ending>,
+}
+
+impl Core {
+    pub(crate) fn new(root: Key, recorder: Recorder, faults: FaultEngine) -> Self {
+        Self {
+            now: SimTime::ZERO,
+            queue: EventQueue::new(),
+            tasks: Tasks::new(),
+            nodes: Vec::new(),
+            names: FxHashMap::default(),
+            net: Network::new(&root),
+            calls: Calls::default(),
+            recorder,
+            faults,
+            root,
+            run_hash: RunHash::default(),
+            dispatched: 0,
+            current_span: SpanIndex::NONE,
+            graveyard: Vec::new(),
+            doomed: Vec::new(),
+            starts: Vec::new(),
+            stop: None,
+        }
+    }
+
+    // ---- nodes ----
+
+    pub(crate) fn find(&self, name: &str) -> Option<NodeId> {
+        self.names.get(name).copied()
+    }
+    pub(crate) fn nodes_of_service(&self, service: &str) -> Vec<NodeId> {
+        (0..self.nodes.len())
+            .filter(|&i| &*self.nodes[i].service == service)
+            .map(|i| NodeId(i as u32))
+            .collect()
+    }
+
+    pub(crate) fn add_node(&mut self, spec: NodeSpec, factory: Factory) -> NodeId {
+        let name: Rc<str> = spec.name.as_str().into();
+        assert!(!self.names.contains_key(&name), "the name `{name}` is used twice: two nodes would be twins");
+        let id = NodeId(u32::try_from(self.nodes.len()).expect("fewer than four billion nodes"));
+        let index = self.recorder.node(&spec.name, &spec.service, &spec.region);
+        debug_assert_eq!(index, NodeIndex(id.0));
+        self.names.insert(Rc::clone(&name), id);
+        let key = self.root.fork("node").fork(&name);
+        // Nodes of a service share the text of its name.
+        let service: Rc<str> = match self.nodes.last() {
+            Some(last) if *last.service == *spec.service => Rc::clone(&last.service),
+            _ if *spec.service == *name => Rc::clone(&name),
+            _ => spec.service.as_str().into(),
+        };
+        let region: Rc<str> = match self.nodes.last() {
+            Some(last) if *last.region == *spec.region => Rc::clone(&last.region),
+            _ => spec.region.as_str().into(),
+        };
+        self.nodes.push(NodeState {
+            name,
+            service,
+            region,
+            up: false,
+            powered: true,
+            incarnation: 0,
+            key,
+            streams: Vec::new(),
+            factory: Some(factory),
+            clock: Clock::new(spec.clock_offset, spec.clock_drift),
+            cpu: Cpu::new(spec.cores, spec.discipline),
+            memory: Memory { limit: spec.memory_limit, used: 0 },
+            drive: Drive::new(spec.disk),
+            interface: Interface::new(spec.bandwidth, spec.send_queue),
+            frozen: None,
+            mailboxes: Vec::new(),
+            services: Vec::new(),
+            listeners: Vec::new(),
+            hosts: Vec::new(),
+            load: 1.0,
+        });
+        self.starts.push(id);
+        id
+    }
+
+    /// The process of a node dies. `power`: its machine goes dark with it.
+    pub(crate) fn crash(&mut self, node: NodeId, power: bool, reason: &str) {
+        let state = &mut self.nodes[node.index()];
+        if !state.up {
+            if power {
+                state.powered = false;
+            }
+            return;
+        }
+        state.up = false;
+        state.powered = !power;
+        state.incarnation += 1;
+        let incarnation = state.incarnation;
+        state.streams.clear();
+        state.cpu.crash();
+        state.memory.used = 0;
+        if let Some(interface) = &mut state.interface {
+            interface.reset(self.now);
+        }
+        let mut dead: Vec<Box<dyn Any>> = vec![
+            Box::new(std::mem::take(&mut state.mailboxes)),
+            Box::new(std::mem::take(&mut state.services)),
+            Box::new(std::mem::take(&mut state.listeners)),
+            Box::new(std::mem::take(&mut state.hosts)),
+        ];
+        if let Some(frozen) = &mut state.frozen {
+            // What waited for the old process finds a new one or none; the pause itself goes on.
+            dead.push(Box::new(std::mem::take(&mut frozen.tasks)));
+            let events = std::mem::take(&mut frozen.events);
+            let (packets, rest): (Vec<Event>, Vec<Event>) =
+                events.into_iter().partition(|event| matches!(event, Event::Arrive { .. }));
+            dead.push(Box::new(rest));
+            self.nodes[node.index()].frozen.as_mut().expect("it is frozen").events = packets;
+        }
+        self.graveyard.append(&mut dead);
+        let futures = self.tasks.end_of_node(node, incarnation);
+        self.doomed.extend(futures);
+        self.crash_connections(node, power);
+        self.crash_drive(node);
+        self.cancel_host_timers(node);
+        let index = NodeIndex(node.0);
+        self.recorder.states_end(self.now, index);
+        self.recorder.state(self.now, index, "process", if power { "dark" } else { "down" });
+        if reason == "out of memory" {
+            self.recorder.state(self.now, index, "killed", reason);
+        }
+    }
+
+    /// Starts a node that is down. The main loop runs its code.
+    pub(crate) fn start(&mut self, node: NodeId) {
+        let state = &mut self.nodes[node.index()];
+        if state.up {
+            return;
+        }
+        state.powered = true;
+        let index = NodeIndex(node.0);
+        self.recorder.states_end(self.now, index);
+        if !self.starts.contains(&node) {
+            self.starts.push(node);
+        }
+    }
+
+    fn cancel_host_timers(&mut self, node: NodeId) {
+        let keys = self.queue.find(|event| matches!(event, Event::HostTimer { node: of, .. } if *of == node));
+        for (_, key) in keys {
+            self.queue.withdraw(key);
+        }
+    }
+
+    // ---- pauses ----
+
+    pub(crate) fn freeze(&mut self, node: NodeId) {
+        let frozen = self.nodes[node.index()].frozen.get_or_insert_default();
+        frozen.depth += 1;
+        if frozen.depth == 1 {
+            self.cpu_retime(node, None, Some(true));
+        }
+    }
+    pub(crate) fn thaw(&mut self, node: NodeId) {
+        let Some(frozen) = &mut self.nodes[node.index()].frozen else { return };
+        frozen.depth -= 1;
+        if frozen.depth > 0 {
+            return;
+        }
+        let frozen = self.nodes[node.index()].frozen.take().expect("it was frozen");
+        self.cpu_retime(node, None, Some(false));
+        // In the order in which they came, now.
+        for event in frozen.events {
+            self.queue.push(self.now, Class::Usual, event);
+        }
+        for task in frozen.tasks {
+            self.tasks.wake(task);
+        }
+    }
+    /// Keeps a woken task for later if its node stands still.
+    #[inline]
+    pub(crate) fn park(&mut self, task: TaskId) -> bool {
+        let Some(node) = self.tasks.node_of(task) else { return false };
+        if let Some(frozen) = &mut self.nodes[node.index()].frozen {
+            frozen.tasks.push(task);
+            return true;
+        }
+        false
+    }
+
+    /// After a change of a node's clock, its timers fire when the clock shows what they wait for.
+    pub(crate) fn retime_timers(&mut self, node: NodeId) {
+        let keys = self.queue.find(|event| event.local_deadline(node).is_some());
+        for (_, key) in keys {
+            let Some(deadline) = self.queue.get(key).and_then(|event| event.local_deadline(node)) else {
+                continue;
+            };
+            let at = self.nodes[node.index()].clock.when(deadline).max(self.now);
+            self.queue.reschedule(key, at);
+        }
+    }
+
+    // ---- dispatch ----
+
+    /// Makes an event happen.
+    pub(crate) fn dispatch(&mut self, event: Event) {
+        if let Some(owner) = event.owner(self)
+            && let Some(frozen) = &mut self.nodes[owner.index()].frozen
+        {
+            frozen.events.push(event);
+            return;
+        }
+        self.dispatched += 1;
+        let now = self.now.as_nanos();
+        match event {
+            Event::Wake { waker, node, .. } => {
+                self.run_hash.add(now, u64::from(node.0), 1);
+                waker.wake();
+            }
+            Event::Arrive { packet } => {
+                let entry = &self.net.packets[packet as usize];
+                let payload = entry.hash();
+                self.run_hash.add(now, u64::from(entry.to.0), payload);
+                self.arrive(packet);
+            }
+            Event::Retransmit { packet } => {
+                let entry = &self.net.packets[packet as usize];
+                self.run_hash.add(now, u64::from(entry.from.0), 2);
+                self.retransmit(packet);
+            }
+            Event::CallDeadline { call, generation, node, .. } => {
+                self.run_hash.add(now, u64::from(node.0), 3);
+                self.call_deadline(call, generation);
+            }
+            Event::CpuDone { node, job } => {
+                self.run_hash.add(now, u64::from(node.0), 4);
+                self.cpu_done(node, job);
+            }
+            Event::CpuShare { node } => {
+                self.run_hash.add(now, u64::from(node.0), 5);
+                self.cpu_share_done(node);
+            }
+            Event::DiskDone { node, incarnation, operation } => {
+                self.run_hash.add(now, u64::from(node.0), 6);
+                self.disk_done(node, incarnation, operation);
+            }
+            Event::WriteBack { node } => {
+                self.run_hash.add(now, u64::from(node.0), 7);
+                self.write_back(node);
+            }
+            Event::HostTimer { node, incarnation, host, timer, .. } => {
+                self.run_hash.add(now, u64::from(node.0), 8);
+                self.host_timer(node, incarnation, host, timer);
+            }
+            Event::Fault { fault, begin } => {
+                self.run_hash.add(now, u64::from(fault), if begin { 9 } else { 10 });
+                if begin {
+                    self.fault_begin(fault);
+                } else {
+                    self.fault_end(fault);
+                }
+            }
+        }
+    }
+
+    /// The true error of a node's wall clock, for spans.
+    #[inline]
+    pub(crate) fn clock_error(&self, node: NodeId) -> i64 {
+        self.nodes[node.index()].clock.error(self.now)
+    }
+}
