@@ -238,12 +238,11 @@ impl<'a> Pending<'a> {
     /// All are whole: gives them their names.
     fn publish(mut self) -> Result<(), WriteError> {
         self.close()?;
-        for (partial, whole) in std::mem::take(&mut self.names) {
-            if let Err(reason) = fs::rename(&partial, &whole) {
-                let _ = fs::remove_file(&partial);
-                return Err(WriteError { action: "rename", path: whole, reason });
-            }
+        for (partial, whole) in &self.names {
+            // What has its name is no longer there to be removed when this is dropped; the others are.
+            fs::rename(partial, whole).map_err(failed("rename", whole))?;
         }
+        self.names.clear();
         Ok(())
     }
 }
@@ -316,3 +315,6 @@ pub fn read_trace_files<P: AsRef<Path>>(
     }
     Ok(requests)
 }
+
+#[cfg(test)]
+mod tests;

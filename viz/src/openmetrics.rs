@@ -249,3 +249,6 @@ fn write_series(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

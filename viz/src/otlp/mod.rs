@@ -14,6 +14,8 @@
 mod metrics;
 mod size;
 mod split;
+#[cfg(test)]
+mod tests;
 mod traces;
 
 pub use metrics::metric_requests;

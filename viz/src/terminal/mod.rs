@@ -5,6 +5,8 @@
 
 mod links;
 mod number;
+#[cfg(test)]
+mod tests;
 mod waterfall;
 
 pub use links::{compare_link, search_link, trace_link};
