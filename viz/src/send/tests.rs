@@ -134,6 +134,15 @@ fn a_receiver_that_is_busy_for_a_while_gets_everything_in_the_end() {
 }
 
 #[test]
+fn a_receiver_may_say_when_to_come_again() {
+    let receiver = Receiver::start(|n, _| if n == 0 { Answer::Later(0) } else { Answer::Ok });
+    let began = Instant::now();
+    let options = SendOptions { pause: Duration::from_secs(60), ..quick() };
+    assert!(send(&receiver.url(), options, requests(&[3])).is_complete());
+    assert!(began.elapsed() < Duration::from_secs(5), "its word goes before our own pause");
+}
+
+#[test]
 fn a_receiver_that_stays_busy_is_left_after_four_tries_and_the_rest_is_not_tried() {
     let receiver = Receiver::start(|_, _| Answer::Status(503, "busy"));
     let report = send(&receiver.url(), quick(), requests(&[3, 4, 5]));

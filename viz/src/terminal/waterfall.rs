@@ -359,14 +359,11 @@ fn messages(tree: &Tree<'_>, width: usize, out: &mut String) {
 /// The bar of a row, in half columns; at least one half column is filled.
 fn bar(row: &Row, from: SimTime, to: SimTime, columns: usize) -> String {
     let halves = columns as u128 * 2;
-    let total = u128::from(to.since(from).as_nanos());
+    // A trace of no length has its marks at the left.
+    let total = u128::from(to.since(from).as_nanos()).max(1);
     let place = |at: SimTime| u128::from(at.since(from).as_nanos()) * halves;
-    let (begin, finish) = if total == 0 {
-        (0, 1)
-    } else {
-        let begin = (place(row.start) / total).min(halves - 1);
-        (begin, place(row.end).div_ceil(total).max(begin + 1))
-    };
+    let begin = (place(row.start) / total).min(halves - 1);
+    let finish = place(row.end).div_ceil(total).max(begin + 1);
     let filled = |half: u128| (begin..finish).contains(&half);
     (0..columns as u128)
         .map(|column| match (filled(column * 2), filled(column * 2 + 1)) {

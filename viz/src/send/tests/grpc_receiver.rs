@@ -22,9 +22,12 @@ use crate::{
 
 type Answer = Result<Option<(i64, &'static str)>, Status>;
 
+/// A request, and the header `x-key`.
+type Received = (ExportTraceServiceRequest, Option<String>);
+
 /// What came in, and how it is answered.
 struct Service<F> {
-    received: Arc<Mutex<Vec<(ExportTraceServiceRequest, Option<String>)>>>,
+    received: Arc<Mutex<Vec<Received>>>,
     answer: F,
 }
 
@@ -55,7 +58,7 @@ impl<F: Fn(usize, &ExportTraceServiceRequest) -> Answer + Send + Sync + 'static>
 
 struct Receiver {
     address: SocketAddr,
-    received: Arc<Mutex<Vec<(ExportTraceServiceRequest, Option<String>)>>>,
+    received: Arc<Mutex<Vec<Received>>>,
 }
 
 impl Receiver {

@@ -20,6 +20,8 @@ pub(super) enum Answer {
     /// So many rejected, with that message.
     Partial(i64, &'static str),
     Status(u16, &'static str),
+    /// 503, and when to come again, in seconds.
+    Later(u32),
     /// 200 and a web page.
     Page,
     /// Reads the request and never answers.
@@ -99,6 +101,7 @@ fn serve(stream: TcpStream, all: &Mutex<Vec<Received>>, answer: &dyn Fn(usize, &
             all.push(request.clone());
             all.len() - 1
         };
+        let mut more = String::new();
         let (status, kind, body) = match answer(number, &request) {
             Answer::Ok => (200, "application/x-protobuf", Vec::new()),
             Answer::Partial(rejected_spans, message) => {
@@ -107,6 +110,10 @@ fn serve(stream: TcpStream, all: &Mutex<Vec<Received>>, answer: &dyn Fn(usize, &
                 (200, "application/x-protobuf", response.encode_to_vec())
             }
             Answer::Status(status, message) => (status, "text/plain", message.as_bytes().to_vec()),
+            Answer::Later(seconds) => {
+                more = format!("retry-after: {seconds}\r\n");
+                (503, "text/plain", Vec::new())
+            }
             Answer::Page => (200, "text/html", b"<!doctype html><title>hello</title>".to_vec()),
             Answer::Silence => loop {
                 thread::park();
@@ -114,7 +121,7 @@ fn serve(stream: TcpStream, all: &Mutex<Vec<Received>>, answer: &dyn Fn(usize, &
             Answer::HangUp => return,
         };
         let head = format!(
-            "HTTP/1.1 {status} reason\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 {status} reason\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n{more}\r\n",
             body.len()
         );
         let stream = reader.get_mut();
