@@ -1,0 +1,158 @@
+//! What the waterfall promises: it fits, it folds what repeats, it says what it left out.
+
+use sim_core::{
+    record::{Recording, SpanIndex},
+    time::SimTime,
+};
+
+use super::*;
+use crate::testing::{Maker, one_of_everything};
+
+fn plain(recording: &Recording, trace: u32, rows: usize) -> String {
+    waterfall(recording, trace, 80, rows, Colour::Never)
+}
+
+/// A request that asks the cache once and the database many times, one of them in vain.
+fn herd(queries: u64) -> Recording {
+    let mut m = Maker::new();
+    let (client, web, cache) =
+        (m.node("clients", "clients"), m.node("web-0", "web"), m.node("cache", "cache"));
+    let databases = [m.node("db-0", "db"), m.node("db-1", "db")];
+    let root = m.span(None, client, "GET /hot", 1_900, 2_000);
+    let serve = m.span(Some(root), web, "serve", 1_910, 1_990);
+    m.span(Some(serve), cache, "get", 1_912, 1_914);
+    for query in 0..queries {
+        let span = m.span(Some(serve), databases[query as usize % 2], "query", 1_915 + query, 1_965 + query);
+        m.span(Some(span), databases[query as usize % 2], "scan", 1_916 + query, 1_960 + query);
+        if query == 3 {
+            m.fail(span, "too many\u{1b}[31m connections");
+        }
+    }
+    m.recording
+}
+
+#[test]
+fn a_small_trace_is_drawn_whole() {
+    let text = plain(&one_of_everything(), 0, 20);
+    let id = one_of_everything().trace_id(0);
+    assert_eq!(
+        text,
+        format!(
+            "trace {id}: 2 spans, 62ms, from 1.9s of the run\n\
+             web-0 GET /hot                              0s     62ms ████████████████████████\n\
+             └ ✗ db query                               1ms     59ms ███████████████████████▌\n\
+             ✗ too many connections\n"
+        )
+    );
+}
+
+#[test]
+fn repetition_is_folded_and_the_worst_of_it_stays() {
+    let text = plain(&herd(40), 0, 20);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(text.contains("… 38 more db query"), "{text}");
+    assert!(lines.iter().any(|line| line.contains("✗ db-1 query")), "the failed one is shown: {text}");
+    assert!(text.contains("(+1 inside)") || text.contains("scan"), "{text}");
+    // Root, serve, get, two queries with a scan each are shown: 76 of 83 spans are not.
+    assert!(text.contains("76 of 83 spans left out"), "{text}");
+    assert!(!text.contains('\u{1b}'), "what a run recorded cannot paint the terminal: {text:?}");
+}
+
+#[test]
+fn no_line_is_wider_than_asked_and_rows_are_as_few_as_asked() {
+    for width in [40, 60, 80, 133] {
+        for rows in [1, 2, 5, 100] {
+            let text = waterfall(&herd(12), 0, width, rows, Colour::Never);
+            let body: Vec<&str> = text.lines().skip(1).collect();
+            for line in &body {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
+            let bars = body.iter().filter(|line| line.contains(['█', '▌', '▐', '░'])).count();
+            assert!((1..=rows).contains(&bars), "{rows}: {text}");
+        }
+    }
+}
+
+#[test]
+fn what_was_left_out_is_the_whole_trace_but_the_rows() {
+    for rows in 1..40 {
+        let text = plain(&herd(12), 0, rows);
+        let bars = |mark: char| text.lines().skip(1).filter(|line| line.contains(mark)).count();
+        let shown = text.lines().skip(1).filter(|line| line.contains(['█', '▌', '▐'])).count();
+        let left_out = text
+            .lines()
+            .find_map(|line| line.strip_suffix(" of 27 spans left out")?.parse::<usize>().ok())
+            .unwrap_or(0);
+        assert_eq!(shown + left_out, 27, "{rows} rows, {} folds: {text}", bars('░'));
+    }
+}
+
+#[test]
+fn deep_and_odd_trees_are_drawn_without_fear() {
+    let mut m = Maker::new();
+    let node = m.node("n", "n");
+    let mut parent = m.span(None, node, "level", 0, 1);
+    for _ in 0..50_000 {
+        parent = m.span(Some(parent), node, "level", 0, 1);
+    }
+    let text = plain(&m.recording, 0, 50);
+    assert!(text.contains("49,990 of 50,001 spans left out"), "{text}");
+    // A span that is its own parent, and one whose parent is in no trace.
+    m.change(SpanIndex(0)).parent = SpanIndex(0);
+    m.change(SpanIndex(1)).parent = SpanIndex(4_000_000);
+    assert!(plain(&m.recording, 0, 50).contains("left out"));
+    assert_eq!(plain(&m.recording, 9, 50), "trace 9: no spans were recorded\n");
+}
+
+#[test]
+fn a_trace_of_no_length_has_a_mark_and_an_open_span_lasts_to_the_end() {
+    let mut m = Maker::new();
+    let node = m.node("n", "n");
+    m.span(None, node, "instant", 5, 5);
+    let open = m.span(None, node, "loop", 5, 5);
+    m.change(open).end = SimTime::MAX;
+    assert!(plain(&m.recording, 0, 5).contains("0s ▌\n"));
+    let text = plain(&m.recording, 1, 5);
+    assert!(text.contains("~ n loop") && text.contains("9.99s") && text.contains("~ cut short"), "{text}");
+}
+
+#[test]
+fn colours_come_only_when_asked_and_change_no_letter() {
+    let recording = herd(12);
+    let (plain, coloured) = (plain(&recording, 0, 20), waterfall(&recording, 0, 80, 20, Colour::Always));
+    assert!(!plain.contains('\u{1b}'));
+    let mut stripped = String::new();
+    let mut escape = false;
+    for c in coloured.chars() {
+        match (escape, c) {
+            (_, '\u{1b}') => escape = true,
+            (true, 'm') => escape = false,
+            (true, _) => {}
+            (false, c) => stripped.push(c),
+        }
+    }
+    assert_ne!(plain, coloured);
+    assert_eq!(plain, stripped);
+}
+
+#[test]
+fn the_worst_trace_is_the_longest_then_a_failed_one_then_the_first() {
+    let mut m = Maker::new();
+    let node = m.node("n", "n");
+    assert_eq!(worst_trace(&m.recording), None);
+    let short = m.span(None, node, "request", 0, 5);
+    let long = m.span(None, node, "request", 0, 10);
+    m.span(Some(short), node, "child", 0, 500); // no root: does not count
+    let later = m.span(None, node, "request", 20, 30);
+    m.span(None, node, "background", 0, 900);
+    m.fail(short, "failed, but short");
+    assert_eq!(worst_trace(&m.recording), Some(3));
+    let background = m.name("background");
+    let requests = |span: &sim_core::record::Span| span.name != background;
+    assert_eq!(worst_trace_where(&m.recording, requests), Some(1), "the first of two equal ones");
+    m.fail(later, "timed out");
+    assert_eq!(worst_trace_where(&m.recording, requests), Some(2), "the failed one of two equal ones");
+    m.fail(long, "timed out");
+    assert_eq!(worst_trace_where(&m.recording, requests), Some(1));
+    assert_eq!(worst_trace_where(&m.recording, |_| false), None);
+}
