@@ -2,14 +2,14 @@ use std::time::Instant;
 use serde::{Serialize, Deserialize};
 use sim_core::{Sim, NodeId, plan::Plan, record::RecordingLevel, time::*, net::{Link, rpc::Request}, protocol::*, rng::Delay};
 
-#[derive(Serialize, Deserialize)] struct Echo { bytes: [u8;16] }
+#[derive(Serialize, Deserialize)] struct Echo { a: u64, b: u64 }
 impl Request for Echo { type Response = Echo; }
 
 fn echo(n: u64, level: RecordingLevel) -> f64 {
     let mut sim = Sim::new(&Plan::new("echo", 1, secs(1_000_000)), level);
     sim.default_link(Link::constant(ms(1)));
     let server = sim.node("server", async |node| { node.serve(async |_call, e: Echo| e); std::future::pending::<()>().await });
-    sim.node("client", async move |node| { for _ in 0..n { let _ = node.call(server, &Echo{bytes:[7;16]}).await.unwrap(); } node.stop_run(); });
+    sim.node("client", async move |node| { for _ in 0..n { let _ = node.call(server, &Echo{a: u64::MAX, b: u64::MAX - 1}).await.unwrap(); } node.stop_run(); });
     let t = Instant::now();
     let r = sim.run().unwrap();
     let s = t.elapsed().as_secs_f64();
@@ -65,6 +65,14 @@ fn flood() {
     println!("flood: {:.2} M/s events {}", r.events as f64/s/1e6, r.events);
 }
 fn main() {
-    for _ in 0..2 { echo(1_000_000, RecordingLevel::Essential); echo(1_000_000, RecordingLevel::Spans); echo(1_000_000, RecordingLevel::Full); }
-    pecho(1_000_000); timers(10_000, 300); flood(); start(10_000);
+    let what = std::env::args().nth(1).unwrap_or_default();
+    let n: u64 = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
+    let all = what.is_empty();
+    if all || what == "echo" { echo(n, RecordingLevel::Essential); }
+    if all || what == "spans" { echo(n, RecordingLevel::Spans); }
+    if all || what == "full" { echo(n, RecordingLevel::Full); }
+    if all || what == "pecho" { pecho(n); }
+    if all || what == "timers" { timers(10_000, (n / 10_000).max(1)); }
+    if all || what == "flood" { flood(); }
+    if all || what == "start" { start(10_000); }
 }

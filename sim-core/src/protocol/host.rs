@@ -21,6 +21,7 @@ use crate::{
         queue::{Class, EventKey},
         sync::Notify,
     },
+    net::Packet,
     machine::{File, disk::DiskError, disk::checksum::crc32},
     node::{Node, NodeId},
     record::{NodeIndex, SpanIndex, SpanKind},
@@ -57,7 +58,7 @@ enum Write {
 
 /// What waits for a sync.
 enum Held<P: Protocol> {
-    Send(NodeId, Vec<u8>, &'static str, SpanIndex),
+    Send(NodeId, Box<Packet>, &'static str, SpanIndex),
     Announce(P::Event),
 }
 
@@ -119,13 +120,13 @@ impl<P: Protocol> HostCell<P> {
             }
             match effect {
                 Effect::Send(to, message) => {
-                    let mut bytes = core.net.buffer();
-                    codec::encode_into(&message, &mut bytes);
+                    let mut packet = core.net.packet();
+                    codec::encode_into(&message, &mut packet.bytes);
                     let kind = codec::kind_of(&message);
                     if host.synced < host.epoch {
-                        host.held.push_back((host.epoch, Held::Send(to, bytes, kind, span)));
+                        host.held.push_back((host.epoch, Held::Send(to, packet, kind, span)));
                     } else {
-                        self.send(core, to, bytes, kind, span);
+                        self.send(core, to, packet, kind, span);
                     }
                 }
                 Effect::Announce(event) => {
@@ -183,7 +184,7 @@ impl<P: Protocol> HostCell<P> {
     }
 
     /// Puts a message on the wire. One that starts a chain of its own becomes the root of a trace.
-    fn send(&self, core: &mut Core, to: NodeId, bytes: Vec<u8>, kind: &'static str, mut span: SpanIndex) {
+    fn send(&self, core: &mut Core, to: NodeId, packet: Box<Packet>, kind: &'static str, mut span: SpanIndex) {
         let id = self.node.id();
         if !span.is_some() && core.recorder.spans_on() {
             let pair = core.pair(id, to);
@@ -199,7 +200,7 @@ impl<P: Protocol> HostCell<P> {
             );
             core.recorder.span_end(now, span);
         }
-        core.send_datagram(id, to, self.port, bytes, kind, span);
+        core.send_datagram(id, to, self.port, packet, kind, span);
     }
 
     /// A sync is done: what waited for it goes out, in order.
@@ -211,7 +212,7 @@ impl<P: Protocol> HostCell<P> {
                 break;
             }
             match host.held.pop_front().expect("it has a front").1 {
-                Held::Send(to, bytes, kind, span) => self.send(core, to, bytes, kind, span),
+                Held::Send(to, packet, kind, span) => self.send(core, to, packet, kind, span),
                 Held::Announce(event) => {
                     host.events.push_back(event);
                     if let Some(waker) = host.waiting.take() {
