@@ -1,1 +1,5 @@
-//! (to come)
+//! The labs.
+pub mod measure;
+pub mod lab {
+    pub mod nearest;
+}
