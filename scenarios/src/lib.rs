@@ -1,5 +1,6 @@
 //! The labs.
 pub mod measure;
 pub mod lab {
+    pub mod knobs;
     pub mod nearest;
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::Serialize;
-use sim_core::time::{Duration, SimTime};
+use sim_core::time::Duration;
 
 use super::MeasureError;
 
@@ -70,10 +70,6 @@ impl Measure {
             Ok(value) => Self::new(label, unit, value),
             Err(error) => Self::failed(label, unit, error),
         }
-    }
-    /// A time since the start of the run.
-    pub(super) fn instant(label: impl Into<String>, at: SimTime) -> Self {
-        Self::new(label, Unit::Seconds, at.as_secs_f64())
     }
     /// What was measured, in a few words.
     pub fn label(&self) -> &str {

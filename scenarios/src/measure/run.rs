@@ -212,15 +212,17 @@ impl<'a> Run<'a> {
 
     // ---- metrics ----
 
-    /// The series of that name and kind in the view, or why there is none. A node of the view that has no such series is
-    /// fine as long as another one has it.
+    /// The series of that name and kind, or why there is none. A node that has no such series is fine as long as another
+    /// node of the run has it: whoever never retried has no counter of retries.
     fn series(&self, kind: MetricKind, what: Recorded, name: &str) -> Result<Vec<&'a Series>, MeasureError> {
         self.problem()?;
         let key = self.name(name).ok_or_else(|| self.missing(what, name))?;
-        let all =
-            self.shared.recording.metrics.iter().filter(|series| series.name == key && series.kind == kind);
-        let found: Vec<&Series> = all.filter(|series| self.has_node(series.node)).collect();
+        let all = self.shared.recording.metrics.iter();
+        let found: Vec<&Series> = all.filter(|series| series.name == key && series.kind == kind).collect();
         if found.is_empty() { Err(self.missing(what, name)) } else { Ok(found) }
+    }
+    fn in_view<'s>(&'s self, all: &'s [&'a Series]) -> impl Iterator<Item = &'a Series> + 's {
+        all.iter().copied().filter(|series| self.has_node(series.node))
     }
     /// The total of a counter: `run.count("db.query")`.
     pub fn count(&self, name: &str) -> Measure {
@@ -230,7 +232,7 @@ impl<'a> Run<'a> {
     pub fn counter(&self, name: &str) -> Counter {
         let (from, to) = self.span_of_view();
         let increments = self.series(MetricKind::Counter, Recorded::Counter, name).map(|all| {
-            let points = all.iter().flat_map(|series| &series.points).filter(|point| self.has_time(point.at));
+            let points = self.in_view(&all).flat_map(|series| &series.points).filter(|point| self.has_time(point.at));
             let mut all: Vec<(SimTime, f64)> = points.map(|point| (point.at, point.value)).collect();
             all.sort_by_key(|one| one.0);
             all
@@ -243,12 +245,12 @@ impl<'a> Run<'a> {
         let found = self.series(MetricKind::Gauge, Recorded::Gauge, name);
         let (unit, scale) = found.as_ref().map_or((Unit::Number, 1.0), |all| self.unit_of(all[0]));
         let steps = found.map(|all| {
-            let points = |series: &&Series| {
+            let points = |series: &Series| {
                 let until =
                     series.points.iter().take_while(|point| point.at < self.from || self.has_time(point.at));
                 until.map(|point| (point.at, point.value * scale)).collect()
             };
-            Gauge::sum(all.iter().map(points).collect(), from, to)
+            Gauge::sum(self.in_view(&all).map(points).collect(), from, to)
         });
         Gauge { label: name.to_owned(), unit, to, steps }
     }
@@ -258,7 +260,7 @@ impl<'a> Run<'a> {
         let found = self.series(MetricKind::Histogram, Recorded::Histogram, name);
         let (unit, scale) = found.as_ref().map_or((Unit::Number, 1.0), |all| self.unit_of(all[0]));
         let samples = found.map(|all| {
-            let points = all.iter().flat_map(|series| &series.points).filter(|point| self.has_time(point.at));
+            let points = self.in_view(&all).flat_map(|series| &series.points).filter(|point| self.has_time(point.at));
             let sample = |point: &sim_core::record::Point| {
                 // A double keeps a factor of 1 exact, so that seconds stay as they were recorded.
                 let value = point.value * scale;
