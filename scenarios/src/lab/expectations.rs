@@ -177,7 +177,11 @@ impl Expectations {
         self.single(name, false, Some(variants.names()), None, look)
     }
     /// What is true of every variant under every seed.
-    pub fn claim_all(self, name: &'static str, look: impl Fn(&Run<'_>) -> Check + Send + Sync + 'static) -> Self {
+    pub fn claim_all(
+        self,
+        name: &'static str,
+        look: impl Fn(&Run<'_>) -> Check + Send + Sync + 'static,
+    ) -> Self {
         self.single(name, false, None, None, look)
     }
     /// What is true in at least so many seeds of so many: `claim_in(9, 10, "canary", ..)`. Within one run either is as
@@ -250,7 +254,11 @@ impl Expectations {
         self
     }
     /// A number that is shown for all variants side by side.
-    pub fn figure(mut self, name: &'static str, take: impl Fn(&Run<'_>) -> Measure + Send + Sync + 'static) -> Self {
+    pub fn figure(
+        mut self,
+        name: &'static str,
+        take: impl Fn(&Run<'_>) -> Measure + Send + Sync + 'static,
+    ) -> Self {
         self.figures.push(Figure { name, take: Box::new(take) });
         self
     }

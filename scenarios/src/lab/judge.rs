@@ -9,9 +9,7 @@ use super::{
     LabEntry, LabError,
     registry::ErasedVariant,
     variants::{Chance, VariantKind},
-    verdict::{
-        Expected, FigureRow, FigureValue, Judgement, Taken, VariantJudgement, Verdict, VerdictKind,
-    },
+    verdict::{Expected, FigureRow, FigureValue, Judgement, Taken, VariantJudgement, Verdict, VerdictKind},
 };
 use crate::measure::{Check, Measures, Run};
 
@@ -81,9 +79,13 @@ impl LabEntry {
             let (kind, expected, chance) = match (single.is_goal, missed) {
                 (true, Some((_, None))) => (VerdictKind::Goal, Expected::Missed, None),
                 (true, Some((_, Some(chance)))) => (VerdictKind::Goal, Expected::Either, Some(*chance)),
-                (true, None) if variant.kind == VariantKind::Control => (VerdictKind::Goal, Expected::Either, None),
+                (true, None) if variant.kind == VariantKind::Control => {
+                    (VerdictKind::Goal, Expected::Either, None)
+                }
                 (true, None) => (VerdictKind::Goal, Expected::Met, None),
-                (false, _) if single.chance.is_some() => (VerdictKind::Claim, Expected::Either, single.chance),
+                (false, _) if single.chance.is_some() => {
+                    (VerdictKind::Claim, Expected::Either, single.chance)
+                }
                 (false, _) => (VerdictKind::Claim, Expected::Met, None),
             };
             let about = vec![variant.name.to_owned()];
@@ -110,7 +112,15 @@ impl LabEntry {
                 let about = vec![a.variant.name.to_owned(), b.variant.name.to_owned()];
                 let check = (comparison.look)(&a.run, &b.run);
                 let kind = VerdictKind::Comparison;
-                verdicts.push(verdict(comparison.name, kind, about, expected, comparison.chance, strict, check));
+                verdicts.push(verdict(
+                    comparison.name,
+                    kind,
+                    about,
+                    expected,
+                    comparison.chance,
+                    strict,
+                    check,
+                ));
             }
         }
         verdicts
@@ -138,8 +148,15 @@ impl LabEntry {
     fn taken(&self, judged: &[Judged]) -> Vec<Taken> {
         let mut taken = Vec::new();
         for over in &self.expectations.over_seeds {
-            for one in judged.iter().filter(|one| over.variants.contains(&one.variant.name) && one.altered.is_empty()) {
-                taken.push(Taken { name: over.name, variant: one.variant.name, measures: (over.take)(&one.run) });
+            for one in judged
+                .iter()
+                .filter(|one| over.variants.contains(&one.variant.name) && one.altered.is_empty())
+            {
+                taken.push(Taken {
+                    name: over.name,
+                    variant: one.variant.name,
+                    measures: (over.take)(&one.run),
+                });
             }
         }
         taken
@@ -157,7 +174,8 @@ impl LabEntry {
             .into_iter()
             .flat_map(|variant| variant.misses.0.into_iter().filter_map(|miss| miss.1))
             .collect();
-        let chances = claims.chain(comparisons).chain(missed).map(|chance| chance.of.saturating_mul(SEEDS_PER_CHANCE));
+        let chances =
+            claims.chain(comparisons).chain(missed).map(|chance| chance.of.saturating_mul(SEEDS_PER_CHANCE));
         averages.chain(chances).max().unwrap_or(0)
     }
 
@@ -197,7 +215,15 @@ impl LabEntry {
                         value: None,
                     },
                 };
-                verdicts.push(verdict(over.name, VerdictKind::OverSeeds, about, Expected::Met, None, true, check));
+                verdicts.push(verdict(
+                    over.name,
+                    VerdictKind::OverSeeds,
+                    about,
+                    Expected::Met,
+                    None,
+                    true,
+                    check,
+                ));
             }
         }
         verdicts
@@ -286,11 +312,15 @@ fn chances(judgements: &[Judgement]) -> Vec<Verdict> {
     // What is counted, in the order of its first appearance: (verdict, seeds, how often).
     let mut counts: Vec<(&Verdict, u32, u32)> = Vec::new();
     let strict = |judgement: &Judgement, verdict: &Verdict| {
-        let altered = |name: &String| judgement.variants.iter().any(|one| one.variant == *name && !one.altered.is_empty());
+        let altered = |name: &String| {
+            judgement.variants.iter().any(|one| one.variant == *name && !one.altered.is_empty())
+        };
         !verdict.variants.iter().any(altered)
     };
     for judgement in judgements {
-        for verdict in judgement.verdicts().filter(|verdict| verdict.chance.is_some() && strict(judgement, verdict)) {
+        for verdict in
+            judgement.verdicts().filter(|verdict| verdict.chance.is_some() && strict(judgement, verdict))
+        {
             let happened = match verdict.kind {
                 VerdictKind::Goal => !verdict.met && verdict.error.is_none(),
                 _ => verdict.met,

@@ -15,7 +15,10 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use sim_core::time::Duration;
 
-use super::nearest::{did_you_mean, nearest};
+use super::{
+    nearest::{did_you_mean, nearest},
+    registry::is_kebab,
+};
 
 /// One knob.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -178,7 +181,8 @@ impl Knobs {
     /// # Errors
     /// When there is no such knob or it cannot have that value.
     pub fn set(&self, table: &mut toml::Table, assignment: &str) -> Result<(), KnobError> {
-        let Some((name, text)) = assignment.split_once('=').filter(|(name, _)| !name.trim().is_empty()) else {
+        let Some((name, text)) = assignment.split_once('=').filter(|(name, _)| !name.trim().is_empty())
+        else {
             return Err(KnobError::NoAssignment { text: assignment.to_owned(), example: self.example() });
         };
         let knob = self.get(name.trim())?;
@@ -195,8 +199,25 @@ impl Knobs {
     pub fn check(&self, table: &toml::Table) -> Result<(), KnobError> {
         value::check_group(&self.0, "", table)
     }
+    /// What is wrong with the knobs as their author wrote them: a knob without help, a choice that is not written like-this.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for knob in &self.0 {
+            if knob.help.is_empty() {
+                problems.push(format!("the knob `{}` has no doc comment", knob.name));
+            }
+            let KnobKind::Choice(choices) = &knob.kind else { continue };
+            for choice in choices.iter().filter(|choice| !is_kebab(&choice.name)) {
+                let name = &choice.name;
+                problems
+                    .push(format!("`{name}` of `{}`: add #[serde(rename_all = \"kebab-case\")]", knob.name));
+            }
+        }
+        problems
+    }
     fn example(&self) -> String {
-        let with_default = self.0.iter().find_map(|knob| Some(format!("{}={}", knob.name, shown(knob.default.as_ref()?))));
+        let with_default =
+            self.0.iter().find_map(|knob| Some(format!("{}={}", knob.name, shown(knob.default.as_ref()?))));
         with_default.unwrap_or_else(|| "ttl=500ms".to_owned())
     }
 }
@@ -214,7 +235,8 @@ fn find<'k>(knobs: &'k [Knob], name: &str) -> Result<&'k Knob, KnobError> {
 /// # Errors
 /// When a value has no place in TOML, such as a number above `i64::MAX`.
 pub fn table<L: Serialize>(value: &L) -> Result<toml::Table, KnobError> {
-    toml::Table::try_from(value).map_err(|error| KnobError::Malformed { path: String::new(), reason: error.to_string() })
+    toml::Table::try_from(value)
+        .map_err(|error| KnobError::Malformed { path: String::new(), reason: error.to_string() })
 }
 
 /// The struct that a table stands for. See [`Knobs::check`] for what serde would let pass.
@@ -232,7 +254,10 @@ pub fn read<L: DeserializeOwned>(table: &toml::Table) -> Result<L, KnobError> {
 ///
 /// # Errors
 /// When there is no such knob or it cannot have that value.
-pub fn patch<L: Serialize + DeserializeOwned + JsonSchema>(value: L, assignment: &str) -> Result<L, KnobError> {
+pub fn patch<L: Serialize + DeserializeOwned + JsonSchema>(
+    value: L,
+    assignment: &str,
+) -> Result<L, KnobError> {
     let mut changed = table(&value)?;
     Knobs::of(&value)?.set(&mut changed, assignment)?;
     read(&changed)
@@ -245,10 +270,13 @@ pub fn shown(value: &toml::Value) -> String {
         toml::Value::Float(x) if *x == x.trunc() && x.abs() < 1e15 => format!("{x:.1}"),
         toml::Value::Float(x) => x.to_string(),
         toml::Value::Table(table) => {
-            let fields: Vec<String> = table.iter().map(|(key, value)| format!("{key}={}", shown(value))).collect();
+            let fields: Vec<String> =
+                table.iter().map(|(key, value)| format!("{key}={}", shown(value))).collect();
             format!("{{{}}}", fields.join(", "))
         }
-        toml::Value::Array(values) => format!("[{}]", values.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        toml::Value::Array(values) => {
+            format!("[{}]", values.iter().map(shown).collect::<Vec<_>>().join(", "))
+        }
         other => other.to_string(),
     }
 }

@@ -166,7 +166,10 @@ pub struct LabEntry {
 
 impl fmt::Debug for LabEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LabEntry").field("name", &self.name).field("shelf", &self.shelf).finish_non_exhaustive()
+        f.debug_struct("LabEntry")
+            .field("name", &self.name)
+            .field("shelf", &self.shelf)
+            .finish_non_exhaustive()
     }
 }
 
@@ -222,11 +225,15 @@ impl LabEntry {
         let entry = |one: &ErasedVariant| {
             let own = knobs(one);
             let changed = own.iter().filter(|(name, value)| first.get(*name) != Some(value));
-            let gone = first.keys().filter(|name| !own.contains_key(*name)).map(|name| format!("{name}=none"));
+            let gone =
+                first.keys().filter(|name| !own.contains_key(*name)).map(|name| format!("{name}=none"));
             VariantEntry {
                 name: one.name,
                 kind: one.kind,
-                changes: changed.map(|(name, value)| format!("{name}={}", shown(value))).chain(gone).collect(),
+                changes: changed
+                    .map(|(name, value)| format!("{name}={}", shown(value)))
+                    .chain(gone)
+                    .collect(),
                 misses: one.misses.0.iter().map(|miss| miss.0).collect(),
             }
         };
@@ -287,7 +294,8 @@ impl LabEntry {
     pub fn same_faults(&self) -> Result<(), String> {
         let all = self.erased_variants();
         let Some(first) = all.first() else { return Ok(()) };
-        let others: Vec<&str> = all.iter().filter(|one| one.faults != first.faults).map(|one| one.name).collect();
+        let others: Vec<&str> =
+            all.iter().filter(|one| one.faults != first.faults).map(|one| one.name).collect();
         if others.is_empty() {
             return Ok(());
         }
@@ -302,7 +310,10 @@ impl LabEntry {
     pub(super) fn case(&self, index: usize) -> Result<(&Under, &'static str), LabError> {
         let count = self.under().count();
         self.under().nth(index).ok_or_else(|| {
-            LabError::Misuse(format!("`{}` has {count} claims under other circumstances, none with index {index}", self.name))
+            LabError::Misuse(format!(
+                "`{}` has {count} claims under other circumstances, none with index {index}",
+                self.name
+            ))
         })
     }
     /// The claims under other circumstances, one entry for each variant.
@@ -334,7 +345,8 @@ impl LabEntry {
         let all = self.erased_variants();
         let names: Vec<&str> = all.iter().map(|one| one.name).collect();
         let expectations = &self.expectations;
-        let goals: Vec<&super::expectations::Single> = expectations.singles.iter().filter(|one| one.is_goal).collect();
+        let goals: Vec<&super::expectations::Single> =
+            expectations.singles.iter().filter(|one| one.is_goal).collect();
         for (i, variant) in all.iter().enumerate() {
             let name = variant.name;
             if !is_kebab(name) {
@@ -349,12 +361,17 @@ impl LabEntry {
             for (goal, _) in &variant.misses.0 {
                 if !goals.iter().any(|one| one.name == *goal && one.is_about(name)) {
                     let near = did_you_mean(nearest(goal, goals.iter().map(|one| one.name)));
-                    problems.push(format!("the variant `{name}` misses `{goal}`, which is no goal of it{near}"));
+                    problems
+                        .push(format!("the variant `{name}` misses `{goal}`, which is no goal of it{near}"));
                 }
             }
             if let Err(error) = self.plan(name, 0, &[]) {
                 problems.push(format!("the variant `{name}` has no plan: {error}"));
             }
+        }
+        match self.knobs() {
+            Ok(knobs) => problems.extend(knobs.problems()),
+            Err(error) => problems.push(error.to_string()),
         }
         if goals.is_empty() {
             problems.push("the lab has no goal".to_owned());
@@ -366,7 +383,8 @@ impl LabEntry {
         }
         for name in expectations.variants_named().filter(|name| !names.contains(name)) {
             let near = did_you_mean(nearest(name, names.iter().copied()));
-            problems.push(format!("an expectation is about the variant `{name}`, which does not exist{near}"));
+            problems
+                .push(format!("an expectation is about the variant `{name}`, which does not exist{near}"));
         }
         for case in self.cases().iter().filter(|case| names.contains(&case.variant)) {
             if let Err(error) = self.case_plan(case.index, 0) {
@@ -379,8 +397,9 @@ impl LabEntry {
 }
 
 /// Lower-case words and numbers, joined by single dashes.
-fn is_kebab(name: &str) -> bool {
-    let word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+pub(super) fn is_kebab(name: &str) -> bool {
+    let word =
+        |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     name.split('-').all(word)
 }
 

@@ -26,7 +26,8 @@ impl Story {
     pub fn of_source(source: &str) -> Self {
         let lines = source.lines().map(str::trim_end).map_while(|line| line.strip_prefix("//!"));
         let lines: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
-        let title = lines.iter().find_map(|line| line.strip_prefix("# ")).unwrap_or_default().trim().to_owned();
+        let title =
+            lines.iter().find_map(|line| line.strip_prefix("# ")).unwrap_or_default().trim().to_owned();
         let items = |heading: &str| items(section(&lines, heading));
         Self {
             title,
@@ -42,7 +43,9 @@ impl Story {
         if self.title.is_empty() {
             problems.push("the story does not begin with `//! # Title`".to_owned());
         }
-        for (heading, found) in [("Predict", &self.predict), ("Watch", &self.watch), ("Try next", &self.try_next)] {
+        for (heading, found) in
+            [("Predict", &self.predict), ("Watch", &self.watch), ("Try next", &self.try_next)]
+        {
             if found.is_empty() {
                 problems.push(format!("the story has no `## {heading}`"));
             }
@@ -54,7 +57,8 @@ impl Story {
 /// The lines under a heading, up to the next one.
 fn section<'s>(lines: &'s [&'s str], heading: &str) -> &'s [&'s str] {
     let is_heading = |line: &str| line.starts_with("# ") || line.starts_with("## ");
-    let Some(start) = lines.iter().position(|line| line.strip_prefix("## ").map(str::trim) == Some(heading)) else {
+    let Some(start) = lines.iter().position(|line| line.strip_prefix("## ").map(str::trim) == Some(heading))
+    else {
         return &[];
     };
     let rest = &lines[start + 1..];
@@ -95,7 +99,9 @@ mod tests {
         assert_eq!(story.predict, ["How many queries at once?", "And later?"]);
         assert_eq!(story.watch, ["db.load and db.queue", "the slowest trace"]);
         assert_eq!(story.try_next, ["Halve the ttl."]);
-        assert!(story.text.starts_with("# Thundering herd\n\nOne hot page.") && !story.text.contains("not this"));
+        assert!(
+            story.text.starts_with("# Thundering herd\n\nOne hot page.") && !story.text.contains("not this")
+        );
         assert_eq!(story.problems(), Vec::<String>::new());
     }
 

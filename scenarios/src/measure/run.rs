@@ -232,7 +232,8 @@ impl<'a> Run<'a> {
     pub fn counter(&self, name: &str) -> Counter {
         let (from, to) = self.span_of_view();
         let increments = self.series(MetricKind::Counter, Recorded::Counter, name).map(|all| {
-            let points = self.in_view(&all).flat_map(|series| &series.points).filter(|point| self.has_time(point.at));
+            let points =
+                self.in_view(&all).flat_map(|series| &series.points).filter(|point| self.has_time(point.at));
             let mut all: Vec<(SimTime, f64)> = points.map(|point| (point.at, point.value)).collect();
             all.sort_by_key(|one| one.0);
             all
@@ -260,7 +261,8 @@ impl<'a> Run<'a> {
         let found = self.series(MetricKind::Histogram, Recorded::Histogram, name);
         let (unit, scale) = found.as_ref().map_or((Unit::Number, 1.0), |all| self.unit_of(all[0]));
         let samples = found.map(|all| {
-            let points = self.in_view(&all).flat_map(|series| &series.points).filter(|point| self.has_time(point.at));
+            let points =
+                self.in_view(&all).flat_map(|series| &series.points).filter(|point| self.has_time(point.at));
             let sample = |point: &sim_core::record::Point| {
                 // A double keeps a factor of 1 exact, so that seconds stay as they were recorded.
                 let value = point.value * scale;

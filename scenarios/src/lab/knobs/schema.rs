@@ -60,7 +60,13 @@ fn declared(object: &Value) -> Vec<String> {
     required.filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
-fn knob(root: &Value, name: &str, own: &Value, default: Option<toml::Value>, path: &str) -> Result<Knob, KnobError> {
+fn knob(
+    root: &Value,
+    name: &str,
+    own: &Value,
+    default: Option<toml::Value>,
+    path: &str,
+) -> Result<Knob, KnobError> {
     let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     let mut optional = false;
     let schema = resolve(root, own, &mut optional);
@@ -71,10 +77,18 @@ fn knob(root: &Value, name: &str, own: &Value, default: Option<toml::Value>, pat
     if kind == KnobKind::Duration
         && let Some(KnobRange::Numbers { .. }) = range
     {
-        let reason = "a duration's range is written #[schemars(extend(\"x-range\" = [\"1ms\", \"1min\"]))]".to_owned();
+        let reason =
+            "a duration's range is written #[schemars(extend(\"x-range\" = [\"1ms\", \"1min\"]))]".to_owned();
         return Err(KnobError::Malformed { path, reason });
     }
-    Ok(Knob { name: name.to_owned(), help: help.unwrap_or_default().to_owned(), kind, range, optional, default })
+    Ok(Knob {
+        name: name.to_owned(),
+        help: help.unwrap_or_default().to_owned(),
+        kind,
+        range,
+        optional,
+        default,
+    })
 }
 
 /// Follows references, and takes the other half of "this or null".
@@ -82,7 +96,9 @@ fn resolve<'s>(root: &'s Value, mut schema: &'s Value, optional: &mut bool) -> &
     // A schema that refers to itself in a circle would be a type without end, which no `Copy` struct is.
     for _ in 0..8 {
         let is_null = |one: &Value| one.get("type").and_then(Value::as_str) == Some("null");
-        if let Some(name) = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix("#/$defs/")) {
+        if let Some(name) =
+            schema.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix("#/$defs/"))
+        {
             let Some(target) = root.get("$defs").and_then(|all| all.get(name)) else { break };
             schema = target;
         } else if let Some([one, other]) = schema.get("anyOf").and_then(Value::as_array).map(Vec::as_slice)
@@ -99,13 +115,20 @@ fn resolve<'s>(root: &'s Value, mut schema: &'s Value, optional: &mut bool) -> &
     schema
 }
 
-fn kind(root: &Value, schema: &Value, inner: Option<&toml::Table>, path: &str) -> Result<KnobKind, KnobError> {
+fn kind(
+    root: &Value,
+    schema: &Value,
+    inner: Option<&toml::Table>,
+    path: &str,
+) -> Result<KnobKind, KnobError> {
     if let Some(choices) = choices(root, schema, path)? {
         return Ok(KnobKind::Choice(choices));
     }
     let of_type = match schema.get("type") {
         Some(Value::String(one)) => one.as_str(),
-        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).find(|one| *one != "null").unwrap_or(""),
+        Some(Value::Array(many)) => {
+            many.iter().filter_map(Value::as_str).find(|one| *one != "null").unwrap_or("")
+        }
         _ => "",
     };
     Ok(match of_type {
@@ -144,12 +167,16 @@ fn choices(root: &Value, schema: &Value, path: &str) -> Result<Option<Vec<Choice
     for part in parts {
         if let Some(found) = choices(root, part, path)? {
             all.extend(found);
-        } else if let Some((name, data)) = part.get("properties").and_then(Value::as_object).and_then(|all| all.iter().next()) {
+        } else if let Some((name, data)) =
+            part.get("properties").and_then(Value::as_object).and_then(|all| all.iter().next())
+        {
             let data = resolve(root, data, &mut false);
             let help = part.get("description").and_then(text).unwrap_or_default();
             let fields = fields(root, data, &declared(data), None, &format!("{path}.{name}"))?;
             if fields.is_empty() {
-                let reason = format!("give the data of the choice `{name}` names: {name} {{ .. }} instead of {name}(..)");
+                let reason = format!(
+                    "give the data of the choice `{name}` names: {name} {{ .. }} instead of {name}(..)"
+                );
                 return Err(KnobError::Malformed { path: path.to_owned(), reason });
             }
             all.push(Choice { name: name.clone(), help, fields });

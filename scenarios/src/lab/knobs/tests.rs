@@ -123,7 +123,10 @@ fn a_knob_is_set_as_one_says_it() {
 #[test]
 fn errors_name_the_knob_what_is_allowed_and_the_nearest_name() {
     for (assignment, parts) in [
-        ("tll=4s", vec!["no knob `tll`", "did you mean `ttl`?", "rate, ttl, webs, warm, fill, timeout, plain"]),
+        (
+            "tll=4s",
+            vec!["no knob `tll`", "did you mean `ttl`?", "rate, ttl, webs, warm, fill, timeout, plain"],
+        ),
         ("ttl", vec!["`ttl` sets no knob", "knob=value", "rate=2000.0"]),
         ("=5", vec!["sets no knob"]),
         ("ttl=500", vec!["`ttl` cannot be `500`", "ns, us, ms, s, min, h", "50ms", "from 1ms to 60s"]),
@@ -134,11 +137,20 @@ fn errors_name_the_knob_what_is_allowed_and_the_nearest_name() {
         ("webs=2.5", vec!["a whole number, from 1 to 64"]),
         ("webs=-1", vec!["`webs` cannot be -1", "from 1 to 64"]),
         ("warm=yes", vec!["true or false"]),
-        ("fill=singel-flight", vec!["did you mean `single-flight`?", "every-miss, single-flight, {early-refresh={beta=.."]),
+        (
+            "fill=singel-flight",
+            vec!["did you mean `single-flight`?", "every-miss, single-flight, {early-refresh={beta=.."],
+        ),
         ("fill=early-refresh", vec!["it needs its data: {early-refresh={beta=.., window=..}}"]),
         ("fill={early-refresh={beta=1.0}}", vec!["`fill.early-refresh.window` is missing"]),
-        ("fill={early-refresh={beta=-1.0, window=1s}}", vec!["`fill.early-refresh.beta` cannot be -1.0", "at least 0"]),
-        ("fill={early-refresh={bata=1.0}}", vec!["no knob `fill.early-refresh.bata`", "did you mean `beta`?"]),
+        (
+            "fill={early-refresh={beta=-1.0, window=1s}}",
+            vec!["`fill.early-refresh.beta` cannot be -1.0", "at least 0"],
+        ),
+        (
+            "fill={early-refresh={bata=1.0}}",
+            vec!["no knob `fill.early-refresh.bata`", "did you mean `beta`?"],
+        ),
         ("fill={early-refresh={beta=1.0", vec!["brackets or `=` are missing"]),
         ("timeout=soon", vec!["`timeout` cannot be `soon`", "or none"]),
         ("warm={a=1}", vec!["`warm` cannot be `{a=1}`"]),

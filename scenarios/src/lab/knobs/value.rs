@@ -16,7 +16,9 @@ enum Typed {
 pub(super) fn parse(knob: &Knob, text: &str) -> Result<Option<toml::Value>, KnobError> {
     let mut rest = text;
     let typed = typed(&mut rest, "").filter(|_| rest.trim().is_empty());
-    let typed = typed.ok_or_else(|| wrong(&knob.name, text.trim(), format!("brackets or `=` are missing; {}", allowed(knob))))?;
+    let typed = typed.ok_or_else(|| {
+        wrong(&knob.name, text.trim(), format!("brackets or `=` are missing; {}", allowed(knob)))
+    })?;
     convert(knob, &knob.name, &typed)
 }
 
@@ -70,7 +72,8 @@ fn retold(typed: &Typed) -> String {
     match typed {
         Typed::Word(word) => word.clone(),
         Typed::Fields(fields) => {
-            let all: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", retold(value))).collect();
+            let all: Vec<String> =
+                fields.iter().map(|(name, value)| format!("{name}={}", retold(value))).collect();
             format!("{{{}}}", all.join(", "))
         }
         Typed::List(items) => format!("[{}]", items.iter().map(retold).collect::<Vec<_>>().join(", ")),
@@ -93,7 +96,8 @@ fn wanted(kind: &KnobKind) -> String {
         KnobKind::Number => "it takes a number".to_owned(),
         KnobKind::Whole => "it takes a whole number".to_owned(),
         KnobKind::Duration => {
-            "it takes a duration: a number and a unit (ns, us, ms, s, min, h), such as 50ms or 1.5s".to_owned()
+            "it takes a duration: a number and a unit (ns, us, ms, s, min, h), such as 50ms or 1.5s"
+                .to_owned()
         }
         KnobKind::Switch => "it takes true or false".to_owned(),
         KnobKind::Text => "it takes a text".to_owned(),
@@ -236,7 +240,8 @@ fn check_kind(kind: &KnobKind, path: &str, value: &toml::Value, allowed: &str) -
             choice(choices, path, name, allowed)?.fields.is_empty()
         }
         (KnobKind::Choice(choices), toml::Value::Table(table)) => {
-            let Some((name, toml::Value::Table(data))) = table.iter().next().filter(|_| table.len() == 1) else {
+            let Some((name, toml::Value::Table(data))) = table.iter().next().filter(|_| table.len() == 1)
+            else {
                 return Err(refuse());
             };
             let choice = choice(choices, path, name, allowed)?;
@@ -255,7 +260,8 @@ fn check_range(knob: &Knob, path: &str, value: &toml::Value) -> Result<(), KnobE
     let Some(range) = &knob.range else { return Ok(()) };
     let inside = match (range, value) {
         (KnobRange::Numbers { min, max }, toml::Value::Integer(_) | toml::Value::Float(_)) => {
-            let number = value.as_float().or_else(|| value.as_integer().map(|n| n as f64)).unwrap_or_default();
+            let number =
+                value.as_float().or_else(|| value.as_integer().map(|n| n as f64)).unwrap_or_default();
             min.is_none_or(|min| number >= min) && max.is_none_or(|max| number <= max)
         }
         (KnobRange::Durations { min, max }, toml::Value::String(text)) => {
