@@ -181,13 +181,13 @@ impl Measures {
     }
     /// The smallest.
     pub fn min(&self) -> Measure {
-        self.statistic("least", |samples| {
+        self.statistic("smallest", |samples| {
             samples.iter().map(|sample| sample.value).fold(f64::INFINITY, f64::min)
         })
     }
     /// The largest.
     pub fn max(&self) -> Measure {
-        self.statistic("most", |samples| {
+        self.statistic("largest", |samples| {
             samples.iter().map(|sample| sample.value).fold(f64::NEG_INFINITY, f64::max)
         })
     }

@@ -199,11 +199,11 @@ impl Gauge {
     }
     /// The highest level in the view.
     pub fn max(&self) -> Measure {
-        self.measure("most", self.unit, |all| all.iter().map(|one| one.2).fold(f64::NEG_INFINITY, f64::max))
+        self.measure("highest", self.unit, |all| all.iter().map(|one| one.2).fold(f64::NEG_INFINITY, f64::max))
     }
     /// The lowest level in the view.
     pub fn min(&self) -> Measure {
-        self.measure("least", self.unit, |all| all.iter().map(|one| one.2).fold(f64::INFINITY, f64::min))
+        self.measure("lowest", self.unit, |all| all.iter().map(|one| one.2).fold(f64::INFINITY, f64::min))
     }
     /// The mean level, each weighted with the time that it lasted.
     pub fn mean(&self) -> Measure {

@@ -213,7 +213,7 @@ fn chances_and_averages_are_counted_over_seeds() {
     assert_eq!(
         told,
         [
-            ("two queries on average", "mean of most db.load 2", true),
+            ("two queries on average", "mean of highest db.load 2", true),
             ("no page fails", "missed in 1 of 4 seeds", true),
             ("often three queries", "met in 2 of 4 seeds", true),
         ]
