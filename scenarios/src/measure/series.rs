@@ -199,7 +199,9 @@ impl Gauge {
     }
     /// The highest level in the view.
     pub fn max(&self) -> Measure {
-        self.measure("highest", self.unit, |all| all.iter().map(|one| one.2).fold(f64::NEG_INFINITY, f64::max))
+        self.measure("highest", self.unit, |all| {
+            all.iter().map(|one| one.2).fold(f64::NEG_INFINITY, f64::max)
+        })
     }
     /// The lowest level in the view.
     pub fn min(&self) -> Measure {
