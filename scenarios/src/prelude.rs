@@ -3,9 +3,18 @@
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 pub use sim_core::{
-    fault::FaultPlan,
+    Node, NodeId, NodeSpec, Sim, combine,
+    fault::{
+        DiskFault, Fault, FaultKind, FaultPlan, LinkChange, PacketAction, PacketRule, Partition, Target, When,
+    },
+    machine::DiskSpec,
+    net::{
+        Link, Topology,
+        rpc::{Call, CallError, Request},
+    },
     record::RecordingLevel,
-    sim::Sim,
+    rng::{Delay, Rng},
+    sync,
     time::{Duration, SimTime, mins, ms, ns, secs, us},
 };
 

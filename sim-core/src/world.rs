@@ -271,7 +271,10 @@ impl Core {
     /// Whether the main loop has more to do than to poll and dispatch.
     #[inline]
     pub(crate) fn needs_care(&self) -> bool {
-        !(self.graveyard.is_empty() && self.doomed.is_empty() && self.starts.is_empty() && self.stop.is_none())
+        !(self.graveyard.is_empty()
+            && self.doomed.is_empty()
+            && self.starts.is_empty()
+            && self.stop.is_none())
     }
 
     /// Starts a node that is down. The main loop runs its code.

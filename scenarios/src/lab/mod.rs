@@ -92,8 +92,8 @@ pub mod verdict;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use sim_core::{
+    Sim,
     fault::FaultPlan,
-    sim::Sim,
     time::{Duration, secs},
 };
 

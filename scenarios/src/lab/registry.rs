@@ -7,10 +7,10 @@ use std::{fmt, marker::PhantomData};
 
 use serde::Serialize;
 use sim_core::{
+    Sim,
     fault::FaultPlan,
     plan::Plan,
     record::{Recording, RecordingLevel},
-    sim::Sim,
 };
 
 use super::{
@@ -284,7 +284,7 @@ impl LabEntry {
         self.knobs()?.check(&plan.knobs)?;
         let mut sim = Sim::new(plan, level);
         self.lab.build(&plan.knobs, &mut sim)?;
-        sim.run().finished().map_err(LabError::Plan)
+        sim.run().map_err(|error| LabError::Plan(error.to_string()))
     }
     /// The names of variants whose faults differ from the first one's, with its name: all variants run under the same
     /// faults, or their diff is not the lesson.
@@ -401,21 +401,6 @@ pub(super) fn is_kebab(name: &str) -> bool {
     let word =
         |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     name.split('-').all(word)
-}
-
-/// What the end of a run gives, with or without a reason to refuse it.
-trait Finished {
-    fn finished(self) -> Result<Recording, String>;
-}
-impl Finished for Recording {
-    fn finished(self) -> Result<Recording, String> {
-        Ok(self)
-    }
-}
-impl<E: fmt::Display> Finished for Result<Recording, E> {
-    fn finished(self) -> Result<Recording, String> {
-        self.map_err(|error| error.to_string())
-    }
 }
 
 /// The lab of that name among these.

@@ -241,7 +241,8 @@ impl<E> EventQueue<E> {
     /// Throws the entries of withdrawn events out.
     fn sweep(&mut self) {
         let slots = &self.slots;
-        let live = |entry: &Entry| entry.what & NUMBER != 0 || slots[entry.what as usize].order == entry.order;
+        let live =
+            |entry: &Entry| entry.what & NUMBER != 0 || slots[entry.what as usize].order == entry.order;
         self.run.retain(live);
         let mut entries = self.run.len();
         for level in 0..LEVELS {

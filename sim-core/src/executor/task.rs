@@ -207,7 +207,9 @@ impl Tasks {
     #[inline]
     pub(crate) fn is_target(&self, target: &WakeTarget, waker: &Waker) -> bool {
         match target {
-            WakeTarget::Task(id) => self.current.is_some_and(|(c, data)| c == *id && std::ptr::eq(waker.data(), data)),
+            WakeTarget::Task(id) => {
+                self.current.is_some_and(|(c, data)| c == *id && std::ptr::eq(waker.data(), data))
+            }
             WakeTarget::Waker(other) => other.will_wake(waker),
         }
     }

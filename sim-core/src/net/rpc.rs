@@ -462,7 +462,8 @@ impl<Q: Request> Future for Calling<Q> {
         }
         if let CallState::Ready(packet) = &mut this.state {
             let packet = packet.take().expect("a call starts once");
-            let number = core.call_start(this.node.id(), this.to, this.port, packet, this.kind, this.deadline);
+            let number =
+                core.call_start(this.node.id(), this.to, this.port, packet, this.kind, this.deadline);
             this.state = CallState::Waiting(number);
         }
         let CallState::Waiting(number) = this.state else { panic!("a call is awaited once") };

@@ -21,8 +21,8 @@ use crate::{
         queue::{Class, EventKey},
         sync::Notify,
     },
-    net::Packet,
     machine::{File, disk::DiskError, disk::checksum::crc32},
+    net::Packet,
     node::{Node, NodeId},
     record::{NodeIndex, SpanIndex, SpanKind},
     time::Monotonic,
@@ -184,7 +184,14 @@ impl<P: Protocol> HostCell<P> {
     }
 
     /// Puts a message on the wire. One that starts a chain of its own becomes the root of a trace.
-    fn send(&self, core: &mut Core, to: NodeId, packet: Box<Packet>, kind: &'static str, mut span: SpanIndex) {
+    fn send(
+        &self,
+        core: &mut Core,
+        to: NodeId,
+        packet: Box<Packet>,
+        kind: &'static str,
+        mut span: SpanIndex,
+    ) {
         let id = self.node.id();
         if !span.is_some() && core.recorder.spans_on() {
             let pair = core.pair(id, to);
