@@ -40,18 +40,7 @@ impl SharedReady {
 
 struct TaskWaker {
     id: TaskId,
-    queued: AtomicBool,
     ready: Arc<SharedReady>,
-}
-
-impl TaskWaker {
-    /// Sets the mark; gives whether it was clear. One thread: no need for an atomic exchange.
-    #[inline]
-    fn mark(&self) -> bool {
-        let clear = !self.queued.load(Ordering::Relaxed);
-        self.queued.store(true, Ordering::Relaxed);
-        clear
-    }
 }
 
 impl Wake for TaskWaker {
@@ -60,9 +49,7 @@ impl Wake for TaskWaker {
     }
     #[inline]
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.mark() {
-            self.ready.push(self.id);
-        }
+        self.ready.push(self.id);
     }
 }
 
@@ -73,18 +60,19 @@ pub(crate) enum WakeTarget {
     Waker(Waker),
 }
 
+#[repr(align(64))]
 struct TaskSlot {
     generation: u32,
     /// `None` while the task is polled.
     future: Option<TaskFuture>,
-    /// Made with the slot; `None` while the task is polled.
+    /// `None` while the task is polled.
     waker: Option<Waker>,
-    /// The same thing typed, for its mark.
-    typed: Option<Arc<TaskWaker>>,
     node: NodeId,
     incarnation: u32,
     span: SpanIndex,
     live: bool,
+    /// Woken and not yet polled: it is in the ready queue, or parked.
+    queued: bool,
 }
 
 /// A task on its way to a poll.
@@ -141,11 +129,11 @@ impl Tasks {
                 generation: 0,
                 future: None,
                 waker: None,
-                typed: None,
                 node,
                 incarnation,
                 span,
                 live: false,
+                queued: false,
             });
             self.slots.len() as u32 - 1
         });
@@ -154,19 +142,7 @@ impl Tasks {
         let id = TaskId { slot, generation: entry.generation };
         entry.future = Some(future);
         (entry.node, entry.incarnation, entry.span, entry.live) = (node, incarnation, span, true);
-        // The waker of the slot's last task serves again, unless somebody still holds it.
-        entry.waker = None;
-        let reused = entry.typed.take().and_then(|mut typed| {
-            let inner = Arc::get_mut(&mut typed)?;
-            inner.id = id;
-            *inner.queued.get_mut() = true;
-            Some(typed)
-        });
-        let typed = reused.unwrap_or_else(|| {
-            Arc::new(TaskWaker { id, queued: AtomicBool::new(true), ready: Arc::clone(&self.shared) })
-        });
-        entry.waker = Some(Waker::from(Arc::clone(&typed)));
-        entry.typed = Some(typed);
+        entry.waker = Some(Waker::from(Arc::new(TaskWaker { id, ready: Arc::clone(&self.shared) })));
         self.push_ready(id);
         id
     }
@@ -174,16 +150,28 @@ impl Tasks {
     /// Takes in what wakers have woken.
     #[cold]
     fn take_shared(&mut self) {
-        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        self.ready.extend(queue.drain(..));
-        self.shared.waiting.store(false, Ordering::Relaxed);
+        let shared = Arc::clone(&self.shared);
+        let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.waiting.store(false, Ordering::Relaxed);
+        for id in queue.drain(..) {
+            self.mark_ready(id);
+        }
+    }
+    /// Puts a task at the end of the ready queue, unless it is there already or is no more.
+    #[inline]
+    fn mark_ready(&mut self, id: TaskId) {
+        let slot = &mut self.slots[id.slot as usize];
+        if slot.generation == id.generation && slot.live && !slot.queued {
+            slot.queued = true;
+            self.ready.push_back(id);
+        }
     }
     #[inline]
     fn push_ready(&mut self, id: TaskId) {
         if self.shared.waiting.load(Ordering::Relaxed) {
             self.take_shared();
         }
-        self.ready.push_back(id);
+        self.mark_ready(id);
     }
     /// The task that was woken first.
     #[inline]
@@ -216,15 +204,7 @@ impl Tasks {
     #[inline]
     pub(crate) fn wake_target(&mut self, target: WakeTarget) {
         match target {
-            WakeTarget::Task(id) => {
-                let slot = &self.slots[id.slot as usize];
-                if slot.generation == id.generation
-                    && slot.live
-                    && slot.typed.as_ref().is_some_and(|typed| typed.mark())
-                {
-                    self.push_ready(id);
-                }
-            }
+            WakeTarget::Task(id) => self.push_ready(id),
             WakeTarget::Waker(waker) => waker.wake(),
         }
     }
@@ -236,9 +216,7 @@ impl Tasks {
         if slot.generation != id.generation || !slot.live {
             return Fetched::Gone;
         }
-        if let Some(typed) = &slot.typed {
-            typed.queued.store(false, Ordering::Relaxed);
-        }
+        slot.queued = false;
         match (slot.future.take(), slot.waker.take()) {
             (Some(future), Some(waker)) => {
                 self.current = Some((id, waker.data()));
@@ -248,13 +226,13 @@ impl Tasks {
         }
     }
 
-    /// Puts a task at the end of the ready queue.
-    pub(crate) fn wake(&mut self, id: TaskId) {
-        let slot = &self.slots[id.slot as usize];
-        if slot.generation == id.generation && slot.live {
-            // Its waker's mark is still set from the wake that was parked, so it is in no queue yet.
-            self.push_ready(id);
+    /// Puts a parked task back at the end of the ready queue.
+    pub(crate) fn unpark(&mut self, id: TaskId) {
+        let slot = &mut self.slots[id.slot as usize];
+        if slot.generation == id.generation {
+            slot.queued = false;
         }
+        self.push_ready(id);
     }
 
     /// The node that a task belongs to, while it lives.
@@ -289,6 +267,8 @@ impl Tasks {
             return None;
         }
         slot.live = false;
+        slot.queued = false;
+        slot.waker = None;
         self.live -= 1;
         self.free.push(id.slot);
         slot.future.take()

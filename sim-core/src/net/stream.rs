@@ -600,8 +600,7 @@ impl Stream {
         if let Some(error) = core.net.connections[self.connection as usize].ends[self.side as usize].closed {
             return Err(error);
         }
-        let mut packet = core.net.packet();
-        codec::encode_into(message, &mut packet.bytes);
+        let packet = core.net.packet_with(0, message);
         let span = core.current_span;
         core.send_segment(self.connection, self.side, packet, codec::kind_of(message), span);
         Ok(())

@@ -120,8 +120,7 @@ impl<P: Protocol> HostCell<P> {
             }
             match effect {
                 Effect::Send(to, message) => {
-                    let mut packet = core.net.packet();
-                    codec::encode_into(&message, &mut packet.bytes);
+                    let packet = core.net.packet_with(0, &message);
                     let kind = codec::kind_of(&message);
                     if host.synced < host.epoch {
                         host.held.push_back((host.epoch, Held::Send(to, packet, kind, span)));
