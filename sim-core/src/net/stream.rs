@@ -219,7 +219,8 @@ impl Core {
         let least = if handshake { RECONNECT_AFTER } else { RETRANSMIT_AFTER };
         let base = least.max(self.net.connections[connection as usize].round_trip * 2);
         let doubled = base * 2_u64.saturating_pow(u32::from(packet.attempt));
-        let at = (packet.sent + doubled.min(RETRANSMIT_LIMIT)).max(self.now);
+        // The sender's patience ends on time, not at the next transmission after it.
+        let at = (packet.sent + doubled.min(RETRANSMIT_LIMIT)).min(packet.first_sent + GIVE_UP).max(self.now);
         packet.attempt += 1;
         let slot = self.net.store(packet);
         self.queue.push(at, Class::Usual, Event::Retransmit { packet: slot });
