@@ -361,7 +361,8 @@ impl Core {
         }
         let back = end.pair;
         let acknowledged = self.path_is_open(back, &packet);
-        let meta = Packet { bytes: Vec::new(), ..packet };
+        // What is not acknowledged goes out again whole: the receiver's copy may be all that it has.
+        let again = (!acknowledged).then(|| Packet { bytes: packet.bytes.clone(), ..packet });
         let entry = &mut self.net.connections[connection as usize];
         if entry.phase == Phase::Accepted && side == 0 {
             entry.phase = Phase::Open;
@@ -389,9 +390,11 @@ impl Core {
             let expected = entry.ends[receiver].expected;
             let sender = &mut entry.ends[side as usize];
             sender.acknowledged = sender.acknowledged.max(expected);
-        } else if entry.ends[side as usize].acknowledged <= sequence {
+        } else if let Some(again) = again
+            && entry.ends[side as usize].acknowledged <= sequence
+        {
             // The acknowledgement is lost: the sender will send the segment again, unless a later one comes through.
-            self.send_again_later(meta);
+            self.send_again_later(again);
         }
     }
 
