@@ -116,6 +116,9 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     unsent: Vec<Unsent>,
     opened_at: SimTime,
+    /// The latest transmission of the first packet that has arrived, and its number.
+    asked_at: SimTime,
+    asked: u16,
     round_trip: Duration,
     /// Calls that the client has given up, and handlers that wait to hear of it.
     pub(crate) cancelled: std::collections::BTreeSet<u64>,
@@ -144,6 +147,8 @@ impl Core {
             phase: Phase::Opening,
             unsent: Vec::new(),
             opened_at: self.now,
+            asked_at: self.now,
+            asked: 0,
             round_trip: Duration::ZERO,
             cancelled: std::collections::BTreeSet::new(),
             cancel_wakers: Vec::new(),
@@ -210,8 +215,7 @@ impl Core {
                 self.net.recycle(std::mem::take(&mut packet.bytes));
                 let pair = self.net.connections[connection as usize].ends[0].pair;
                 let slot = self.kind_slot(pair, "open");
-                let opened_at = self.net.connections[connection as usize].opened_at;
-                packet = self.handshake_packet(pair, slot, connection, &packet, opened_at);
+                packet = self.handshake_packet(pair, slot, connection, &packet);
                 (connection, true)
             }
             Route::Datagram { .. } | Route::Reset { .. } => return,
@@ -297,6 +301,8 @@ impl Core {
         if !listens {
             return self.refuse(packet);
         }
+        let entry = &mut self.net.connections[connection as usize];
+        (entry.asked_at, entry.asked) = (packet.sent, packet.attempt);
         if phase == Phase::Opening {
             let entry = &mut self.net.connections[connection as usize];
             entry.phase = Phase::Accepted;
@@ -464,8 +470,8 @@ impl Core {
         slot: super::KindSlot,
         connection: u32,
         answer: &Packet,
-        opened_at: SimTime,
     ) -> Packet {
+        let Connection { opened_at, asked_at, asked, .. } = self.net.connections[connection as usize];
         let entry = &self.net.pairs[pair as usize];
         let counter = &entry.kinds[slot.index as usize];
         Packet {
@@ -477,9 +483,9 @@ impl Core {
             ordinal: counter.count,
             route: Route::Open { connection },
             bytes: Vec::new(),
-            sent: opened_at,
+            sent: asked_at,
             first_sent: opened_at,
-            attempt: answer.attempt,
+            attempt: asked,
             span: answer.span,
             span_name: answer.span_name,
             message: super::MessageIndex::NONE,
