@@ -326,10 +326,14 @@ impl Core {
     }
 
     pub(super) fn arrive_opened(&mut self, packet: Packet, connection: u32) {
-        self.net.recycle(packet.bytes);
         let now = self.now;
         let entry = &mut self.net.connections[connection as usize];
-        if entry.phase == Phase::Open || entry.ends[0].closed.is_some() {
+        if entry.ends[0].closed.is_some() {
+            return self.refuse(packet); // whoever asked has crashed or given up
+        }
+        self.net.recycle(packet.bytes);
+        let entry = &mut self.net.connections[connection as usize];
+        if entry.phase == Phase::Open {
             return;
         }
         entry.phase = Phase::Open;
@@ -624,8 +628,11 @@ impl Drop for Stream {
         if !self.node.is_current(&core) {
             return;
         }
-        let entry = &core.net.connections[self.connection as usize];
-        if entry.ends[self.side as usize].closed.is_none() && entry.phase != Phase::Opening {
+        let entry = &mut core.net.connections[self.connection as usize];
+        if entry.phase == Phase::Opening {
+            // Given up before it was open: the answer, if one comes, gets a reset.
+            entry.ends[0].closed = Some(StreamError::Reset);
+        } else if entry.ends[self.side as usize].closed.is_none() {
             let bytes = core.net.buffer();
             core.send_segment_now(self.connection, self.side, bytes, "close", SpanIndex::NONE, true);
         }
