@@ -592,7 +592,8 @@ impl Core {
             self.refresh_pair(pair);
         }
         let entry = &self.net.pairs[pair as usize];
-        if entry.blocked_by.is_some() {
+        if let Some(fault) = entry.blocked_by {
+            self.faults_touch(fault);
             return false;
         }
         let Some(link) = &entry.link else { return false };
