@@ -372,7 +372,7 @@ impl Core {
         if let Some(interface) = &mut self.nodes[packet.from.index()].interface {
             match interface.enqueue(now, size) {
                 Some(at) => departs = at,
-                None => return self.lose(packet, "queue full"),
+                None => return self.lose_after_trigger(packet, "queue full"),
             }
         }
         let entry = &mut self.net.pairs[pair];
@@ -380,7 +380,7 @@ impl Core {
         if let Some(bottleneck) = &mut entry.bottleneck {
             match bottleneck.enqueue(departs, size) {
                 Some(at) => departs = at,
-                None => return self.lose(packet, "queue full"),
+                None => return self.lose_after_trigger(packet, "queue full"),
             }
         }
         if let Some(fault) = entry.blocked_by {
@@ -460,7 +460,8 @@ impl Core {
             arrives = arrives.max(entry.last_arrival);
             entry.last_arrival = arrives;
         }
-        let triggers = self.faults.has_triggers().then(|| (packet.kind, packet.from, packet.to));
+        let triggers =
+            (packet.attempt == 0 && self.faults.has_triggers()).then(|| (packet.kind, packet.from, packet.to));
         if duplicated {
             let mut copy_at = departs + link.delay.sample(word(role::COPY_DELAY));
             if link.ordered {
@@ -526,9 +527,10 @@ impl Core {
 
     /// A lost packet has left its sender all the same: triggers see it.
     fn lose_after_trigger(&mut self, packet: Packet, reason: &str) {
-        let (kind, from, to) = (packet.kind, packet.from, packet.to);
+        let (kind, from, to, attempt) = (packet.kind, packet.from, packet.to, packet.attempt);
         self.lose(packet, reason);
-        if self.faults.has_triggers() {
+        // A retransmission is no new message.
+        if attempt == 0 && self.faults.has_triggers() {
             self.trigger_sent(kind, from, to);
         }
     }
@@ -570,6 +572,8 @@ impl Core {
             self.recorder.message_fate(packet.message, Fate::Arrived(self.now));
         }
         let (kind, from, to) = (packet.kind, packet.from, packet.to);
+        // A segment is delivered when the stream hands it over: once, and in its turn.
+        let delivered = !matches!(packet.route, Route::Segment { .. });
         match packet.route {
             Route::Datagram { port } => self.arrive_datagram(packet, port),
             Route::Segment { connection, side, sequence, last } => {
@@ -581,7 +585,7 @@ impl Core {
                 self.arrive_reset(packet, connection, side, refused)
             }
         }
-        if self.faults.has_triggers() {
+        if delivered && self.faults.has_triggers() {
             self.trigger_delivered(kind, from, to);
         }
     }

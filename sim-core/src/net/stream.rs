@@ -410,17 +410,21 @@ impl Core {
 
     #[inline]
     fn deliver_segment(&mut self, connection: u32, receiver: usize, packet: Packet, last: bool) {
+        let (kind, from, to) = (packet.kind, packet.from, packet.to);
         if self.net.connections[connection as usize].calls {
             self.arrive_call_frame(connection, receiver, packet);
-            return;
-        }
-        let end = &mut self.net.connections[connection as usize].ends[receiver];
-        if last {
-            end.finished = true;
         } else {
-            end.inbox.push_back(packet.bytes);
+            let end = &mut self.net.connections[connection as usize].ends[receiver];
+            if last {
+                end.finished = true;
+            } else {
+                end.inbox.push_back(packet.bytes);
+            }
+            end.wake();
         }
-        end.wake();
+        if self.faults.has_triggers() {
+            self.trigger_delivered(kind, from, to);
+        }
     }
 
     // ---- the end ----
