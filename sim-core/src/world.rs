@@ -204,7 +204,7 @@ impl Core {
             factory: Some(factory),
             clock: Clock::new(spec.clock_offset, spec.clock_drift),
             cpu: Cpu::new(spec.cores, spec.discipline),
-            memory: Memory { limit: spec.memory_limit, used: 0 },
+            memory: Memory { limit: spec.memory_limit, own_limit: spec.memory_limit, used: 0 },
             drive: Drive::new(spec.disk),
             interface: Interface::new(spec.bandwidth, spec.send_queue),
             frozen: None,
