@@ -225,6 +225,13 @@ impl Core {
             if power {
                 state.powered = false;
             }
+            // It was about to start, and does not.
+            let waiting = self.starts.len();
+            self.starts.retain(|starting| *starting != node);
+            if self.starts.len() < waiting {
+                let process = if power { "dark" } else { "down" };
+                self.recorder.state(self.now, NodeIndex(node.0), "process", process);
+            }
             return;
         }
         state.up = false;

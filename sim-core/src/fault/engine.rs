@@ -310,7 +310,7 @@ impl Core {
             FaultKind::Crash | FaultKind::PowerFailure => {
                 for &node in nodes {
                     if begin {
-                        if self.nodes[node.index()].up {
+                        if self.nodes[node.index()].up || self.starts.contains(&node) {
                             self.faults_touch(number);
                         }
                         self.crash(node, fault.what == FaultKind::PowerFailure, "fault");
