@@ -337,7 +337,8 @@ impl Core {
             return;
         }
         entry.phase = Phase::Open;
-        entry.round_trip = now.since(entry.opened_at);
+        // From the transmission that was answered (Karn): lost ones would make every later time-out as long as they took.
+        entry.round_trip = now.since(entry.asked_at);
         entry.ends[0].wake();
         for unsent in std::mem::take(&mut entry.unsent) {
             self.send_segment_now(connection, 0, unsent.bytes, unsent.kind, unsent.span, false);
