@@ -434,7 +434,8 @@ proptest! {
 fn on_a_bad_link_connections_live_and_everything_arrives() {
     // With three packets in ten lost (and as many acknowledgements), a segment fails nine times in a row once in 50,000.
     // A handshake has six attempts of two packets each: 0.51^6 = 0.018 of them fail, of 50 about one.
-    let link = Link::new(Delay::uniform(ms(1), ms(80))).loss(0.3).reordering(0.3, Delay::exponential(ms(100)));
+    let link =
+        Link::new(Delay::uniform(ms(1), ms(80))).loss(0.3).reordering(0.3, Delay::exponential(ms(100)));
     let mut refused = 0;
     for seed in 0..50 {
         let plan = Plan { seed, ..with([Fault::at(ms(200), "cut", split()).lasting(secs(3))]) };
