@@ -131,13 +131,7 @@ fn overlapping_partitions_heal_one_by_one() {
     let (reached, _) = rounds([isolate(50, 200, "first", "web-0"), isolate(150, 200, "second", "web-1")], 5);
     let zero = both(&[(0, 1), (0, 2), (0, 3)]);
     let one = both(&[(0, 1), (1, 2), (1, 3)]);
-    let expected = [
-        all(),
-        except(&zero),
-        except(&[zero.clone(), one.clone()].concat()),
-        except(&one),
-        all(),
-    ];
+    let expected = [all(), except(&zero), except(&[zero.clone(), one.clone()].concat()), except(&one), all()];
     assert_eq!(reached, expected);
 }
 
@@ -331,12 +325,8 @@ fn a_rule_is_for_the_kind_the_way_and_the_nodes_that_it_names() {
 #[test]
 fn a_rule_counts_from_when_it_takes_hold_and_ends_with_its_fault() {
     let late = FaultKind::Packets(PacketRule { first: 2, ..PacketRule::all(PacketAction::Drop) });
-    let (arrivals, _) = post(
-        &with([Fault::at(ms(25), "late", late).lasting(ms(40))]),
-        Link::constant(ms(1)),
-        10,
-        ms(10),
-    );
+    let (arrivals, _) =
+        post(&with([Fault::at(ms(25), "late", late).lasting(ms(40))]), Link::constant(ms(1)), 10, ms(10));
     // In force for those of 30 to 60 ms, and from the second of them on.
     assert_eq!(numbers(&arrivals), [0, 1, 2, 3, 7, 8, 9]);
 }
