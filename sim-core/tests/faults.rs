@@ -178,7 +178,7 @@ fn a_trigger_is_for_the_ways_that_it_names() {
     assert_eq!(run(named(Some("web"), Some("web"), 5)), None);
 }
 
-/// Notes 1 and 2 over a stream, at 100 and 110 ms; the first is lost once and comes at 301 ms.
+/// Four notes over a stream, at 100, 110, 120 and 400 ms; the first is lost once and comes at 301 ms.
 fn over_a_stream(trigger: When) -> Duration {
     let lost = FaultKind::Packets(PacketRule::all(PacketAction::Drop).kind("Note").nth(1));
     let plan =
@@ -191,14 +191,14 @@ fn over_a_stream(trigger: When) -> Duration {
     });
     sim.node("a", async move |node| {
         let stream = node.connect(b, 1).await.unwrap();
-        for number in 0..3 {
-            until(&node, ms(100 + 10 * number)).await;
-            stream.send(&note(number)).unwrap();
+        for (number, time) in [100, 110, 120, 400].into_iter().enumerate() {
+            until(&node, ms(time)).await;
+            stream.send(&note(number as u64)).unwrap();
         }
         node.sleep(secs(5)).await;
     });
     let recording = sim.run().unwrap();
-    assert_eq!(sent(&recording, "Note"), [100, 110, 120, 300].map(ms));
+    assert_eq!(sent(&recording, "Note"), [100, 110, 120, 300, 400].map(ms));
     fault(&recording, "f").began[0].since_start()
 }
 
@@ -206,6 +206,7 @@ fn over_a_stream(trigger: When) -> Duration {
 fn a_trigger_counts_messages_and_not_their_retransmissions() {
     assert_eq!(over_a_stream(When::Sent(sent_trigger("Note", 1))), ms(100), "sent is sent, lost or not");
     assert_eq!(over_a_stream(When::Sent(sent_trigger("Note", 3))), ms(120));
+    assert_eq!(over_a_stream(When::Sent(sent_trigger("Note", 4))), ms(400), "300 ms is the first one again");
 }
 
 #[test]
@@ -213,6 +214,7 @@ fn a_stream_delivers_when_it_hands_over() {
     // The second and third were there before the first, and are handed over behind it.
     assert_eq!(over_a_stream(When::Delivered(sent_trigger("Note", 1))), ms(301));
     assert_eq!(over_a_stream(When::Delivered(sent_trigger("Note", 3))), ms(301));
+    assert_eq!(over_a_stream(When::Delivered(sent_trigger("Note", 4))), ms(401));
 }
 
 /// Three nodes that lead for 20 ms each in turn, twice around.
