@@ -460,8 +460,11 @@ impl Core {
             arrives = arrives.max(entry.last_arrival);
             entry.last_arrival = arrives;
         }
-        let triggers = (packet.attempt == 0 && self.faults.has_triggers())
-            .then(|| (packet.kind, packet.from, packet.to));
+        let triggers = (packet.attempt == 0 && self.faults.has_triggers()).then_some((
+            packet.kind,
+            packet.from,
+            packet.to,
+        ));
         if duplicated {
             let mut copy_at = departs + link.delay.sample(word(role::COPY_DELAY));
             if link.ordered {

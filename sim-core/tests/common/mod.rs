@@ -130,6 +130,20 @@ pub fn numbers(arrivals: &[(Duration, Message)]) -> Vec<u64> {
     arrivals.iter().map(|(_, message)| message.number()).collect()
 }
 
+/// A run with one node, which writes times into the notebook.
+pub fn alone(
+    faults: impl IntoIterator<Item = Fault>,
+    code: impl AsyncFn(Node, Notebook<Duration>) + Send + 'static,
+) -> (Vec<Duration>, Recording) {
+    let mut sim = Sim::new(&with(faults), RecordingLevel::Full);
+    let book = Notebook::new();
+    let own = book.clone();
+    sim.node("n", async move |node| code(node, own.clone()).await);
+    let recording = sim.run().unwrap();
+    assert!(!matches!(recording.ending, sim_core::record::Ending::Panicked { .. }), "{:?}", recording.ending);
+    (book.read(), recording)
+}
+
 // ---- the recording ----
 
 pub fn fault<'a>(recording: &'a Recording, name: &str) -> &'a FaultRecord {
