@@ -112,9 +112,7 @@ impl Sim {
     /// Only nodes that the topology links can talk; call [`Sim::default_link`] afterwards to let the others talk too.
     pub fn topology(&mut self, topology: Topology) {
         let mut core = self.world.core.borrow_mut();
-        if core.net.topology.is_empty() {
-            core.net.default_link = None;
-        }
+        core.net.default_link = None;
         core.net.topology.merge(topology);
         core.net.epoch += 1;
     }

@@ -242,7 +242,7 @@ impl Core {
                 streams: Vec::new(),
                 factory: Some(factory),
                 cpu: Cpu::new(spec.cores, spec.discipline),
-                memory: Memory { limit: spec.memory_limit, used: 0 },
+                memory: Memory { limit: spec.memory_limit, own_limit: spec.memory_limit, used: 0 },
                 drive: Drive::new(spec.disk),
                 mailboxes: Vec::new(),
                 services: Vec::new(),
@@ -260,6 +260,13 @@ impl Core {
         if !state.up {
             if power {
                 state.powered = false;
+            }
+            // It was about to start, and does not.
+            let waiting = self.starts.len();
+            self.starts.retain(|starting| *starting != node);
+            if self.starts.len() < waiting {
+                let process = if power { "dark" } else { "down" };
+                self.recorder.state(self.now, NodeIndex(node.0), "process", process);
             }
             return;
         }

@@ -9,6 +9,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) limit: Option<u64>,
+    /// The limit that no fault has changed.
+    pub(crate) own_limit: Option<u64>,
     pub(crate) used: u64,
 }
 

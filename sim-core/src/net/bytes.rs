@@ -88,10 +88,10 @@ mod tests {
             for part in &parts {
                 bytes.extend_from_slice(part);
             }
-            prop_assert_eq!(&*bytes, parts.concat().as_slice());
+            prop_assert_eq!(&*bytes, &*parts.concat());
             bytes.clear();
             bytes.begin_with_zeros(17);
-            prop_assert_eq!(&*bytes, [0; 17].as_slice());
+            prop_assert_eq!(&*bytes, &[0_u8; 17][..]);
         }
     }
 }

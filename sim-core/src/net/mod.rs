@@ -436,7 +436,7 @@ impl Core {
         {
             match interface.enqueue(now, size) {
                 Some(at) => departs = at,
-                None => return self.lose(packet, "queue full"),
+                None => return self.lose_after_trigger(packet, "queue full"),
             }
         }
         let entry = &mut self.net.pairs[pair];
@@ -444,7 +444,7 @@ impl Core {
         if let Some(bottleneck) = entry.memory.as_mut().and_then(|memory| memory.bottleneck.as_mut()) {
             match bottleneck.enqueue(departs, size) {
                 Some(at) => departs = at,
-                None => return self.lose(packet, "queue full"),
+                None => return self.lose_after_trigger(packet, "queue full"),
             }
         }
         if let Some(fault) = entry.blocked_by {
@@ -527,7 +527,11 @@ impl Core {
         if link.ordered {
             arrives = self.net.pairs[pair].after_the_last(arrives);
         }
-        let triggers = self.faults.has_triggers().then(|| (packet.kind, packet.from, packet.to));
+        let triggers = (packet.attempt == 0 && self.faults.has_triggers()).then_some((
+            packet.kind,
+            packet.from,
+            packet.to,
+        ));
         if duplicated {
             let mut copy_at = departs + link.delay.sample(word(role::COPY_DELAY));
             if link.ordered {
@@ -592,9 +596,10 @@ impl Core {
 
     /// A lost packet has left its sender all the same: triggers see it.
     fn lose_after_trigger(&mut self, packet: Box<Packet>, reason: &str) {
-        let (kind, from, to) = (packet.kind, packet.from, packet.to);
+        let (kind, from, to, attempt) = (packet.kind, packet.from, packet.to, packet.attempt);
         self.lose(packet, reason);
-        if self.faults.has_triggers() {
+        // A retransmission is no new message.
+        if attempt == 0 && self.faults.has_triggers() {
             self.trigger_sent(kind, from, to);
         }
     }
@@ -635,6 +640,8 @@ impl Core {
             self.recorder.message_fate(packet.message, Fate::Arrived(self.now));
         }
         let (kind, from, to) = (packet.kind, packet.from, packet.to);
+        // A segment is delivered when the stream hands it over: once, and in its turn.
+        let delivered = !matches!(packet.route, Route::Segment { .. });
         match packet.route {
             Route::Datagram { port } => self.arrive_datagram(packet, port),
             Route::Segment { connection, side, sequence, last } => {
@@ -646,7 +653,7 @@ impl Core {
                 self.arrive_reset(packet, connection, side, refused)
             }
         }
-        if self.faults.has_triggers() {
+        if delivered && self.faults.has_triggers() {
             self.trigger_delivered(kind, from, to);
         }
     }
@@ -657,7 +664,8 @@ impl Core {
             self.refresh_pair(pair);
         }
         let entry = &self.net.pairs[pair as usize];
-        if entry.blocked_by.is_some() {
+        if let Some(fault) = entry.blocked_by {
+            self.faults_touch(fault);
             return false;
         }
         let Some(link) = &entry.link else { return false };
