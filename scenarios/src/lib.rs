@@ -1,1 +1,3 @@
-//! (to come)
+//! The labs, and the cast that they share: what happens to a distributed system, told as simulations.
+
+pub mod cast;
