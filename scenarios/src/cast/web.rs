@@ -252,7 +252,7 @@ type Handler = Rc<dyn Fn(Node, Incoming) -> Handling>;
 /// let pricing = WebService::calling(Delay::normal(ms(3), ms(3) / 10), [currency]).add_to(&mut sim, "pricing");
 /// WebService::new(async move |node, request| {
 ///     node.work(ms(2)).await;
-///     WebRequest::get("/price").key(&request.key).fetch(node, pricing).await.into()
+///     WebRequest::get("/price").key(&request.key).fetch(node, pricing).await
 /// })
 /// .workers(16)
 /// .queue(32)

@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_and_a_part_of_one_does_not() {
-        let writes: Writes = vec![("a".into(), Some(b"1".to_vec())), ("b".into(), None)];
+        let writes: Writes = vec![("a".into(), None), ("b".into(), Some(b"1".to_vec()))];
         let mut bytes = encode(&writes);
         let whole = bytes.len();
         bytes.extend_from_slice(&encode(&writes));
