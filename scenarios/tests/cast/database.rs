@@ -295,8 +295,9 @@ fn who_waits_too_long_for_a_row_is_undone_and_leaves_the_line() {
 fn crash_and_read(seed: u64, policy: CrashPolicy) -> (BTreeMap<String, String>, Vec<(i64, i64)>, f64) {
     let faults = FaultPlan::none()
         .with(Fault::at(ms(0), "what is left", FaultKind::Disk(DiskFault::CrashPolicy(policy))).on("db"))
-        .with(Fault::at(ms(2_003), "power", FaultKind::PowerFailure).on("db").lasting(secs(1)));
-    let mut sim = world_with(seed, secs(6), faults);
+        .with(Fault::at(ms(2_003), "power", FaultKind::PowerFailure).on("db").lasting(secs(1)))
+        .with(Fault::at(ms(4_500), "power again", FaultKind::PowerFailure).on("db").lasting(secs(1)));
+    let mut sim = world_with(seed, secs(8), faults);
     let db = Database::new(100).query_time(ms(1)).fsync(ms(5)).row("installed", "yes").add_to(&mut sim, "db");
     let notes = Notes::default();
     for writer in 0..6_i64 {
@@ -325,9 +326,13 @@ fn crash_and_read(seed: u64, policy: CrashPolicy) -> (BTreeMap<String, String>, 
             let text = row.text();
             read.write(&node, format!("{key}={}", text.split_once(':').map_or(text.as_str(), |(n, _)| n)));
         }
-        // It goes on where it was: a second crash would find the new record behind the old ones.
+        // It goes on where it was: after a second crash the new record is found behind the old ones, and nothing is between.
         db.put("after", "1").await.unwrap();
-        assert!(db.get("after").await.unwrap().is_some());
+    });
+    program(&mut sim, "second reader", async move |node| {
+        node.sleep(secs(6)).await;
+        let row = DatabaseClient::new(&node, db).get("after").await.unwrap();
+        assert!(row.is_some(), "what was acknowledged after the first crash is lost in the second");
     });
     let recording = run(sim);
     let rows =
