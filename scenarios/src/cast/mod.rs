@@ -61,6 +61,7 @@
 //!
 //! A crash does not lower a gauge: it shows the level before the crash until the node starts again.
 
+mod bytes;
 mod cache;
 mod database;
 mod failure;

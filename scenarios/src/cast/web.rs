@@ -67,6 +67,7 @@ pub struct Content {
     /// Names and values that go along: a customer, an idempotency key.
     pub headers: Vec<(String, String)>,
     /// What is sent.
+    #[serde(with = "crate::cast::bytes")]
     pub body: Vec<u8>,
 }
 
@@ -89,6 +90,7 @@ pub struct Reply {
     /// Names and values that go along: `retry-after`, `stale`.
     pub headers: Vec<(String, String)>,
     /// The page.
+    #[serde(with = "crate::cast::bytes")]
     pub body: Vec<u8>,
 }
 

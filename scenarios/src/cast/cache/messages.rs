@@ -7,6 +7,7 @@ use sim_core::{net::rpc::Request, time::Duration};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// The value.
+    #[serde(with = "crate::cast::bytes")]
     pub value: Vec<u8>,
     /// How long it is fresh; for ever without it.
     pub ttl: Option<Duration>,
@@ -43,6 +44,7 @@ impl Item {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cached {
     /// The value.
+    #[serde(with = "crate::cast::bytes")]
     pub value: Vec<u8>,
     /// How long it is still fresh: zero for a stale one, `None` where it lives for ever.
     pub ttl_left: Option<Duration>,
@@ -99,6 +101,7 @@ pub enum CacheRequest {
         /// What.
         key: String,
         /// The value that it must have.
+        #[serde(with = "crate::cast::bytes")]
         value: Vec<u8>,
     },
     /// Adds to a whole number, which is 0 where there is none. A number that is made here gets the time to live.

@@ -15,8 +15,10 @@ use sim_core::{
     sync::{Notify, OneshotSender, oneshot},
 };
 
+use crate::cast::bytes::Bytes;
+
 /// The rows that a transaction wrote; `None` is a row that it removed.
-pub(super) type Writes = Vec<(String, Option<Vec<u8>>)>;
+pub(super) type Writes = Vec<(String, Option<Bytes>)>;
 
 const FILE: &str = "wal";
 /// Length and checksum.
@@ -126,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_and_a_part_of_one_does_not() {
-        let writes: Writes = vec![("a".into(), None), ("b".into(), Some(b"1".to_vec()))];
+        let writes: Writes = vec![("a".into(), None), ("b".into(), Some(Bytes(b"1".to_vec())))];
         let mut bytes = encode(&writes);
         let whole = bytes.len();
         bytes.extend_from_slice(&encode(&writes));

@@ -9,6 +9,7 @@ use crate::cast::Failure;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// The value.
+    #[serde(with = "crate::cast::bytes")]
     pub value: Vec<u8>,
     /// 1 for the first value of a key, one more for each that replaced it.
     pub version: u64,
@@ -44,6 +45,7 @@ pub enum Statement {
         /// Which.
         key: String,
         /// What.
+        #[serde(with = "crate::cast::bytes")]
         value: Vec<u8>,
     },
     /// Writes a row that must not be there: the key is unique.
@@ -51,6 +53,7 @@ pub enum Statement {
         /// Which.
         key: String,
         /// What.
+        #[serde(with = "crate::cast::bytes")]
         value: Vec<u8>,
     },
     /// Removes a row.

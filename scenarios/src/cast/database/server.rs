@@ -21,7 +21,10 @@ use super::{
     log::{Log, Writes},
     messages::Greeting,
 };
-use crate::cast::level::{Inside, Level};
+use crate::cast::{
+    bytes::Bytes,
+    level::{Inside, Level},
+};
 
 /// Where clients open connections that they keep.
 pub(super) const CONNECTIONS: u16 = 1;
@@ -384,7 +387,8 @@ impl Server {
     /// Durable first, then visible, then the rows are free.
     async fn commit(&self, open: Open) {
         if !open.writes.is_empty() {
-            let writes: Writes = open.writes.into_iter().collect();
+            let writes: Writes =
+                open.writes.into_iter().map(|(key, value)| (key, value.map(Bytes))).collect();
             self.node.span("db.commit").run(self.log.commit(&writes)).await;
             self.apply(writes);
             self.commits.increment();
@@ -404,7 +408,7 @@ impl Server {
                 None => {
                     table.remove(&key);
                 }
-                Some(value) => {
+                Some(Bytes(value)) => {
                     let row = table.entry(key).or_default();
                     row.value = value;
                     row.version += 1;
