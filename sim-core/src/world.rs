@@ -204,7 +204,7 @@ impl Core {
             factory: Some(factory),
             clock: Clock::new(spec.clock_offset, spec.clock_drift),
             cpu: Cpu::new(spec.cores, spec.discipline),
-            memory: Memory { limit: spec.memory_limit, used: 0 },
+            memory: Memory::new(spec.memory_limit),
             drive: Drive::new(spec.disk),
             interface: Interface::new(spec.bandwidth, spec.send_queue),
             frozen: None,
@@ -232,7 +232,7 @@ impl Core {
         state.incarnation += 1;
         let incarnation = state.incarnation;
         state.streams.clear();
-        state.cpu.crash();
+        let jobs = state.cpu.crash();
         state.memory.used = 0;
         if let Some(interface) = &mut state.interface {
             interface.reset(self.now);
@@ -253,6 +253,9 @@ impl Core {
             self.nodes[node.index()].frozen.as_mut().expect("it is frozen").events = packets;
         }
         self.graveyard.append(&mut dead);
+        for job in jobs {
+            self.queue.withdraw(job);
+        }
         let futures = self.tasks.end_of_node(node, incarnation);
         self.doomed.extend(futures);
         self.crash_connections(node, power);

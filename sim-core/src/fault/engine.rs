@@ -349,7 +349,8 @@ impl Core {
             }
             FaultKind::MemoryLimit(bytes) => {
                 for &node in nodes {
-                    self.nodes[node.index()].memory.limit = begin.then_some(*bytes);
+                    let memory = &mut self.nodes[node.index()].memory;
+                    memory.limit = if begin { Some(*bytes) } else { memory.own_limit };
                     if begin {
                         self.memory_check(node);
                     }
