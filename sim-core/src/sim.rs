@@ -192,7 +192,9 @@ impl Sim {
         // Faults planned for the very start come before the first line of any node's code.
         let mut at_start = true;
         loop {
-            self.bury();
+            if let Some(ending) = self.bury() {
+                return ending;
+            }
             if !at_start {
                 self.start_nodes();
                 while let Some(task) = ready.pop() {
@@ -207,8 +209,8 @@ impl Sim {
                     if let Some(ending) = stopped {
                         return ending;
                     }
-                    if buried {
-                        self.bury();
+                    if buried && let Some(ending) = self.bury() {
+                        return ending;
                     }
                     if started {
                         self.start_nodes();
@@ -221,6 +223,10 @@ impl Sim {
                 Some((time, event)) => {
                     core.now = time;
                     core.dispatch(event);
+                    // A protocol's handler has panicked.
+                    if let Some(ending) = core.stop.take() {
+                        return ending;
+                    }
                 }
                 None if at_start => at_start = false,
                 None if core.queue.len() == 0 => return Ending::Quiet,
@@ -255,18 +261,20 @@ impl Sim {
         }
     }
 
-    /// Drops what has died, outside all borrows.
-    fn bury(&self) {
+    /// Drops what has died, outside all borrows. A destructor that panics ends the run.
+    fn bury(&self) -> Option<Ending> {
         loop {
             let (things, futures) = {
                 let mut core = self.world.core.borrow_mut();
                 (std::mem::take(&mut core.graveyard), std::mem::take(&mut core.doomed))
             };
             if things.is_empty() && futures.is_empty() {
-                return;
+                return None;
             }
-            drop(futures);
-            drop(things);
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop((futures, things))));
+            if let Err(panic) = dropped {
+                return Some(Ending::Panicked { node: "-".to_owned(), message: panic_message(&*panic) });
+            }
         }
     }
 
@@ -301,11 +309,7 @@ impl Sim {
                 drop(killed);
             }
             Err(panic) => {
-                let message = panic
-                    .downcast_ref::<String>()
-                    .cloned()
-                    .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
-                    .unwrap_or_else(|| "a panic without a message".to_owned());
+                let message = panic_message(&*panic);
                 let node = core.nodes[running.node.index()].name.to_string();
                 return Err(Ending::Panicked { node, message });
             }
@@ -362,6 +366,15 @@ impl Sim {
             }
         }
     }
+}
+
+/// What a panic says.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 impl Drop for Sim {
