@@ -1,0 +1,1 @@
+//! A busy world for the tests of determinism: everything at once.
