@@ -186,6 +186,9 @@ impl<P: Protocol> HostCell<P> {
             host.epoch += 1;
             self.dirty.notify_all();
         }
+        if matches!(write, Write::Replace(_)) {
+            host.writes.clear(); // nobody would ever read them: a disk that is behind need not write them either
+        }
         host.writes.push(write);
     }
 
@@ -512,6 +515,9 @@ impl RecordLog {
             }
         }
         self.flush(&mut batch).await?;
+        if !self.file.exists() {
+            return Ok(()); // no record was ever written: there is nothing to sync, and truncating nothing is no failure
+        }
         self.file.sync().await
     }
 
