@@ -36,11 +36,17 @@ fn an_exact_clock_shows_true_time_on_both_faces() {
 
 #[test]
 fn an_offset_moves_the_wall_clock_alone() {
-    for (offset, shown) in [(Offset::ahead(ms(250)), 1_250_000_000), (Offset::behind(secs(3)), -2_000_000_000)] {
-        let lines = alone(NodeSpec::new("node").clock_offset(offset), FaultPlan::none(), async |node, log| {
-            node.sleep(secs(1)).await;
-            log.note(&node, format!("{} {}", node.monotonic().since_start(), node.wall().since_run_start()));
-        });
+    for (offset, shown) in
+        [(Offset::ahead(ms(250)), 1_250_000_000), (Offset::behind(secs(3)), -2_000_000_000)]
+    {
+        let lines =
+            alone(NodeSpec::new("node").clock_offset(offset), FaultPlan::none(), async |node, log| {
+                node.sleep(secs(1)).await;
+                log.note(
+                    &node,
+                    format!("{} {}", node.monotonic().since_start(), node.wall().since_run_start()),
+                );
+            });
         assert_eq!(lines, [format!("1s 1s {shown}")]);
     }
 }
@@ -49,7 +55,10 @@ fn an_offset_moves_the_wall_clock_alone() {
 fn a_drift_moves_both_clocks_and_every_sleep() {
     let lines = alone(drifting(DOUBLE), FaultPlan::none(), async |node, log| {
         node.sleep(secs(3)).await;
-        log.note(&node, format!("fast: {} {}", node.monotonic().since_start(), node.wall().since(Wall::START)));
+        log.note(
+            &node,
+            format!("fast: {} {}", node.monotonic().since_start(), node.wall().since(Wall::START)),
+        );
     });
     assert_eq!(lines, ["1.5s fast: 3s 3s"]);
     let lines = alone(drifting(HALF), FaultPlan::none(), async |node, log| {
@@ -77,8 +86,9 @@ fn a_sleep_under_way_follows_a_change_of_the_drift() {
 
 #[test]
 fn a_jump_of_the_wall_clock_moves_no_timer_and_ends_with_its_fault() {
-    let faults = FaultPlan::none()
-        .with(Fault::at(secs(1), "jump", FaultKind::ClockJump(Offset::ahead(secs(100)))).until(secs(3)).on("node"));
+    let faults = FaultPlan::none().with(
+        Fault::at(secs(1), "jump", FaultKind::ClockJump(Offset::ahead(secs(100)))).until(secs(3)).on("node"),
+    );
     let lines = alone("node", faults, async |node, log| {
         for _ in 0..2 {
             node.sleep(secs(2)).await;
@@ -90,11 +100,12 @@ fn a_jump_of_the_wall_clock_moves_no_timer_and_ends_with_its_fault() {
 
 #[test]
 fn clocks_go_on_through_a_crash() {
-    let faults = FaultPlan::none()
-        .with(Fault::at(secs(2), "crash", FaultKind::Crash).until(secs(5)).on("node"));
-    let lines = alone(NodeSpec::new("node").clock_offset(Offset::ahead(secs(7))), faults, async |node, log| {
-        log.note(&node, format!("{} {}", node.monotonic().since_start(), node.wall().since(Wall::START)));
-    });
+    let faults =
+        FaultPlan::none().with(Fault::at(secs(2), "crash", FaultKind::Crash).until(secs(5)).on("node"));
+    let lines =
+        alone(NodeSpec::new("node").clock_offset(Offset::ahead(secs(7))), faults, async |node, log| {
+            log.note(&node, format!("{} {}", node.monotonic().since_start(), node.wall().since(Wall::START)));
+        });
     assert_eq!(lines, ["0s 0s 7s", "5s 5s 12s"]);
 }
 

@@ -8,7 +8,10 @@ mod support;
 use sim_core::{
     Node, NodeSpec,
     fault::{DiskFault, Fault, FaultKind, FaultPlan},
-    machine::{DiskSpec, disk::{CrashPolicy, DiskError}},
+    machine::{
+        DiskSpec,
+        disk::{CrashPolicy, DiskError},
+    },
     plan::Plan,
     record::RecordingLevel,
     time::{Duration, ms, secs, us},
@@ -39,11 +42,7 @@ async fn text(node: &Node, file: &str) -> String {
 }
 
 /// Runs `before` in the first process and notes what the second finds in the file `log`.
-fn after_restart(
-    disk: DiskSpec,
-    at: Duration,
-    before: impl AsyncFn(&Node) + Send + 'static,
-) -> String {
+fn after_restart(disk: DiskSpec, at: Duration, before: impl AsyncFn(&Node) + Send + 'static) -> String {
     let lines = alone(store(disk), restart_at(at), async move |node, log| {
         if node.incarnation() == 0 {
             before(&node).await;
@@ -116,20 +115,21 @@ fn a_disk_with_a_sync_of_5_ms_syncs_200_times_a_second_whoever_asks() {
 
 #[test]
 fn reads_wait_for_the_device_behind_syncs_and_writes_do_not() {
-    let lines = alone(store(DiskSpec { read: ms(1), ..sync_only() }), FaultPlan::none(), async |node, log| {
-        let file = node.file("log");
-        file.append(b"abc").await.unwrap();
-        let (me, noted) = (node.clone(), log.clone());
-        node.spawn_detached(async move {
-            me.file("log").sync().await.unwrap();
-            noted.note(&me, "synced");
+    let lines =
+        alone(store(DiskSpec { read: ms(1), ..sync_only() }), FaultPlan::none(), async |node, log| {
+            let file = node.file("log");
+            file.append(b"abc").await.unwrap();
+            let (me, noted) = (node.clone(), log.clone());
+            node.spawn_detached(async move {
+                me.file("log").sync().await.unwrap();
+                noted.note(&me, "synced");
+            });
+            node.sleep(ms(1)).await;
+            file.append(b"def").await.unwrap();
+            log.note(&node, "written");
+            assert_eq!(file.read_all().await.unwrap(), b"abcdef");
+            log.note(&node, "read");
         });
-        node.sleep(ms(1)).await;
-        file.append(b"def").await.unwrap();
-        log.note(&node, "written");
-        assert_eq!(file.read_all().await.unwrap(), b"abcdef");
-        log.note(&node, "read");
-    });
     assert_eq!(lines, ["1ms written", "5ms synced", "6ms read"]);
 }
 
@@ -201,9 +201,8 @@ fn a_sync_that_a_crash_interrupts_has_made_nothing_durable() {
 
 #[test]
 fn a_disk_survives_several_crashes_and_a_power_failure() {
-    let mut faults = restart_at(ms(20)).with(
-        Fault::at(ms(40), "power", FaultKind::PowerFailure).until(ms(50)).on("store"),
-    );
+    let mut faults = restart_at(ms(20))
+        .with(Fault::at(ms(40), "power", FaultKind::PowerFailure).until(ms(50)).on("store"));
     faults.push(Fault::at(ms(70), "restart", FaultKind::Restart).on("store"));
     let lines = alone(store(sync_only()), faults, async |node, log| {
         let found = text(&node, "log").await;
@@ -310,8 +309,7 @@ fn each_policy_leaves_its_own_share_of_an_unsynced_write() {
 
 #[test]
 fn a_fault_can_set_the_policy_for_a_while() {
-    let mut faults =
-        disk_fault(ms(0), ms(50), DiskFault::CrashPolicy(CrashPolicy::KeepRandomSectors));
+    let mut faults = disk_fault(ms(0), ms(50), DiskFault::CrashPolicy(CrashPolicy::KeepRandomSectors));
     faults.push(Fault::at(ms(10), "first", FaultKind::Restart).on("store"));
     faults.push(Fault::at(ms(60), "second", FaultKind::Restart).on("store"));
     let log = Log::new();
@@ -324,7 +322,8 @@ fn a_fault_can_set_the_policy_for_a_while() {
         }
     });
     let recording = run(sim);
-    let kept = |incarnation: u32| (1..20).map(|n| log.count(&format!("{incarnation} {}", n * 512))).sum::<usize>();
+    let kept =
+        |incarnation: u32| (1..20).map(|n| log.count(&format!("{incarnation} {}", n * 512))).sum::<usize>();
     assert!(kept(1) > 0, "some sectors were kept while the fault was in force");
     assert_eq!(recording.faults[0].touched, 1, "the second crash came after its end");
 }
@@ -442,7 +441,8 @@ fn operations_of_a_dead_process_never_reach_the_next_one() {
 
 #[test]
 fn a_disk_goes_on_while_its_node_stands_still() {
-    let faults = FaultPlan::none().with(Fault::at(ms(2), "pause", FaultKind::Pause).until(ms(30)).on("store"));
+    let faults =
+        FaultPlan::none().with(Fault::at(ms(2), "pause", FaultKind::Pause).until(ms(30)).on("store"));
     let lines = alone(store(sync_only()), faults, async |node, log| {
         node.file("log").append(b"x").await.unwrap();
         node.file("log").sync().await.unwrap();

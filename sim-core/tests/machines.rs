@@ -145,13 +145,16 @@ fn a_slow_node_does_the_jobs_that_wait_slowly_too() {
 fn a_pause_stops_work_where_it_is_and_the_rest_follows_after_it() {
     // Paused from 4 to 9: the job is not done at 10, nor at 9, but 6 ms after the pause.
     assert_eq!(done(fifo(1), between(4, 9, FaultKind::Pause), &[(0, 10)]), ["15ms job 0"]);
-    assert_eq!(done(fifo(1), between(4, 50, FaultKind::Pause), &[(0, 10), (0, 3)]), ["56ms job 0", "59ms job 1"]);
+    assert_eq!(
+        done(fifo(1), between(4, 50, FaultKind::Pause), &[(0, 10), (0, 3)]),
+        ["56ms job 0", "59ms job 1"]
+    );
 }
 
 #[test]
 fn a_node_that_becomes_slow_while_it_stands_still_does_the_rest_slowly() {
-    let faults = between(4, 10, FaultKind::Pause)
-        .with(Fault::at(ms(6), "slow", FaultKind::Slow(2.0)).on("machine"));
+    let faults =
+        between(4, 10, FaultKind::Pause).with(Fault::at(ms(6), "slow", FaultKind::Slow(2.0)).on("machine"));
     // 4 done, 6 left from 10 on at half the speed.
     assert_eq!(done(fifo(1), faults, &[(0, 10)]), ["22ms job 0"]);
 }
@@ -230,9 +233,8 @@ fn work_of_a_crashed_process_is_gone_and_the_new_one_has_all_cores() {
 #[test]
 fn a_process_that_crashes_in_the_middle_of_work_and_stays_down_disturbs_nothing() {
     for discipline in [Discipline::Fifo, Discipline::Sharing] {
-        let mut sim = world_with(
-            FaultPlan::none().with(Fault::at(ms(3), "crash", FaultKind::Crash).on("machine")),
-        );
+        let mut sim =
+            world_with(FaultPlan::none().with(Fault::at(ms(3), "crash", FaultKind::Crash).on("machine")));
         sim.node(fifo(1).discipline(discipline), async |node| {
             start_jobs(&node, &Log::new(), &[(0, 10), (0, 10)]);
         });
@@ -243,8 +245,8 @@ fn a_process_that_crashes_in_the_middle_of_work_and_stays_down_disturbs_nothing(
 
 #[test]
 fn a_process_that_starts_while_its_machine_is_paused_runs_when_the_pause_ends() {
-    let faults = between(2, 20, FaultKind::Pause)
-        .with(Fault::at(ms(5), "restart", FaultKind::Restart).on("machine"));
+    let faults =
+        between(2, 20, FaultKind::Pause).with(Fault::at(ms(5), "restart", FaultKind::Restart).on("machine"));
     assert_eq!(done(fifo(1), faults, &[(0, 10)]), ["30ms job 0"]);
 }
 
@@ -270,9 +272,8 @@ fn memory_is_taken_resized_and_given_back() {
 fn a_node_is_killed_past_its_limit_and_not_at_it() {
     let log = Log::new();
     let noted = log.clone();
-    let mut sim = world_with(
-        FaultPlan::none().with(Fault::at(ms(50), "restart", FaultKind::Restart).on("machine")),
-    );
+    let mut sim =
+        world_with(FaultPlan::none().with(Fault::at(ms(50), "restart", FaultKind::Restart).on("machine")));
     sim.node(NodeSpec::new("machine").memory_limit(1_000), async move |node| {
         noted.note(&node, format!("starts with {}", node.memory_used()));
         let _most = node.allocate(1_000);

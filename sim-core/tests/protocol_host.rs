@@ -168,20 +168,26 @@ fn arming_a_timer_again_moves_it_and_disarming_takes_it_back() {
         (0, vec![Act::Arm(1, ms(10)), Act::Arm(2, ms(10)), Act::Arm(3, ms(30)), Act::Arm(4, ms(10))]),
         (5, vec![Act::Arm(1, ms(10)), Act::Disarm(2), Act::Arm(3, ms(1)), Act::Disarm(9)]),
     ]);
-    assert_eq!(lines, ["6ms node: timer 3 at 6ms", "10ms node: timer 4 at 10ms", "15ms node: timer 1 at 15ms"]);
+    assert_eq!(
+        lines,
+        ["6ms node: timer 3 at 6ms", "10ms node: timer 4 at 10ms", "15ms node: timer 1 at 15ms"]
+    );
 }
 
 #[test]
 fn a_timer_that_has_fired_can_be_armed_again_by_its_own_handler() {
     let config = Config {
-        on_timer: BTreeMap::from([(1, vec![Act::Arm(2, ms(3))]), (2, vec![Act::Arm(2, ms(4)), Act::Disarm(1)])]),
+        on_timer: BTreeMap::from([
+            (1, vec![Act::Arm(2, ms(3))]),
+            (2, vec![Act::Arm(2, ms(4)), Act::Disarm(1)]),
+        ]),
         ..Config::default()
     };
     let faults = FaultPlan::none().with(Fault::at(ms(12), "crash", FaultKind::Crash).on("node"));
     let (lines, _) = play(config, faults, vec![(0, vec![Act::Arm(1, ms(1))])]);
     let expected = ["1ms node: timer 1 at 1ms", "4ms node: timer 2 at 4ms", "8ms node: timer 2 at 8ms"];
     assert_eq!(lines[2..5], expected);
-    assert_eq!(lines.len(), 5 , "the timer of 12 ms came after the crash: {lines:?}");
+    assert_eq!(lines.len(), 5, "the timer of 12 ms came after the crash: {lines:?}");
 }
 
 #[test]
@@ -189,9 +195,13 @@ fn timers_follow_the_nodes_clock_and_wait_while_it_stands_still() {
     let faults = FaultPlan::none()
         .with(Fault::at(ms(4), "drift", FaultKind::ClockDrift(1_000_000.0)).until(ms(20)).on("node"))
         .with(Fault::at(ms(40), "pause", FaultKind::Pause).until(ms(60)).on("node"));
-    let (lines, _) = play(Config::default(), faults, vec![
-        (0, vec![Act::Arm(1, ms(10)), Act::Arm(2, ms(66))]), // twice as fast from 4 on: 6 ms of clock in 3
-    ]);
+    let (lines, _) = play(
+        Config::default(),
+        faults,
+        vec![
+            (0, vec![Act::Arm(1, ms(10)), Act::Arm(2, ms(66))]), // twice as fast from 4 on: 6 ms of clock in 3
+        ],
+    );
     // The clock is 16 ms ahead after the drift: 66 would be at 50, in the pause.
     assert_eq!(lines[2..], ["7ms node: timer 1 at 10ms", "60ms node: timer 2 at 76ms"]);
 }
@@ -200,7 +210,8 @@ fn timers_follow_the_nodes_clock_and_wait_while_it_stands_still() {
 
 #[test]
 fn after_a_persist_sends_and_announcements_wait_for_the_sync_and_timers_and_states_do_not() {
-    let config = Config { on_timer: BTreeMap::from([(1, vec![Act::State("k", "timer")])]), ..Config::default() };
+    let config =
+        Config { on_timer: BTreeMap::from([(1, vec![Act::State("k", "timer")])]), ..Config::default() };
     let acts = vec![
         Act::Announce("before"),
         Act::Send(PEER, 1),
@@ -211,21 +222,28 @@ fn after_a_persist_sends_and_announcements_wait_for_the_sync_and_timers_and_stat
         Act::Arm(1, ms(4)),
     ];
     let (lines, recording) = play(config, FaultPlan::none(), vec![(0, acts)]);
-    assert_eq!(lines, [
-        "0s node: restored []",
-        "0s peer: restored []",
-        "0s node: before",
-        "1ms peer: heard 1",
-        "10ms node: after",
-        "10ms node: timer 1 at 4ms", // its handler ran at 4, what it announced waited
-        "11ms peer: heard 2",
-    ]);
+    assert_eq!(
+        lines,
+        [
+            "0s node: restored []",
+            "0s peer: restored []",
+            "0s node: before",
+            "1ms peer: heard 1",
+            "10ms node: after",
+            "10ms node: timer 1 at 4ms", // its handler ran at 4, what it announced waited
+            "11ms peer: heard 2",
+        ]
+    );
     assert_eq!(states(&recording), ["0s node k=now", "4ms node k=timer"]);
 }
 
 #[test]
 fn what_is_said_without_a_persist_of_its_own_waits_behind_a_sync_that_is_pending() {
-    let lines = script(vec![(0, vec![Act::Append(7)]), (3, vec![Act::Announce("later")]), (12, vec![Act::Announce("free")])]);
+    let lines = script(vec![
+        (0, vec![Act::Append(7)]),
+        (3, vec![Act::Announce("later")]),
+        (12, vec![Act::Announce("free")]),
+    ]);
     assert_eq!(lines, ["10ms node: later", "12ms node: free"]);
 }
 
@@ -292,6 +310,15 @@ fn truncating_and_replacing_change_what_a_restart_is_given() {
 }
 
 #[test]
+fn truncating_a_log_without_records_is_no_failure() {
+    let lines = script(vec![
+        (0, vec![Act::Truncate(0), Act::Announce("a")]),
+        (1, vec![Act::Append(1), Act::Announce("b")]),
+    ]);
+    assert_eq!(lines, ["0s node: a", "11ms node: b"]);
+}
+
+#[test]
 fn two_protocols_on_one_node_have_their_own_ports_and_records() {
     let log = Log::new();
     let mut sim = world_with(restart(50));
@@ -305,7 +332,8 @@ fn two_protocols_on_one_node_have_their_own_ports_and_records() {
         }
     });
     run(sim);
-    let (first, second) = (["restored []", "durable"], ["restored [7]", "durable", "restored [8]", "durable"]);
+    let (first, second) =
+        (["restored []", "durable"], ["restored [7]", "durable", "restored [8]", "durable"]);
     assert_eq!(log.texts(), [&first[..], &first[..], &second[..]].concat());
 }
 
@@ -381,7 +409,12 @@ fn crash_when(when: When) -> FaultPlan {
     FaultPlan::none().with(Fault::when(when, "crash", FaultKind::Crash).on("node"))
 }
 fn second_word() -> When {
-    When::Sent(MessageTrigger { kind: Some("Word".to_owned()), from: Some("node".to_owned()), count: 2, ..MessageTrigger::default() })
+    When::Sent(MessageTrigger {
+        kind: Some("Word".to_owned()),
+        from: Some("node".to_owned()),
+        count: 2,
+        ..MessageTrigger::default()
+    })
 }
 
 #[test]
@@ -395,7 +428,8 @@ fn a_crash_in_the_middle_of_a_list_of_effects_stops_the_rest() {
         Act::Announce("done"),
         Act::Arm(1, ms(1)),
     ];
-    let (lines, recording) = play(Config::default(), crash_when(second_word()), vec![(5, acts.clone()), (6, acts)]);
+    let (lines, recording) =
+        play(Config::default(), crash_when(second_word()), vec![(5, acts.clone()), (6, acts)]);
     assert_eq!(words(&lines), ["1", "2"], "what is on the wire arrives");
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert_eq!(states(&recording), ["5ms node k=first", "5ms node k=", "5ms node process=down"]);
@@ -414,7 +448,13 @@ fn a_crash_in_the_middle_of_a_list_of_effects_stops_the_rest() {
 
 #[test]
 fn a_crash_while_held_messages_go_out_stops_the_rest() {
-    let acts = vec![Act::Append(1), Act::Send(PEER, 1), Act::Send(PEER, 2), Act::Send(PEER, 3), Act::Announce("done")];
+    let acts = vec![
+        Act::Append(1),
+        Act::Send(PEER, 1),
+        Act::Send(PEER, 2),
+        Act::Send(PEER, 3),
+        Act::Announce("done"),
+    ];
     let (lines, recording) = play(Config::default(), crash_when(second_word()), vec![(0, acts)]);
     assert_eq!(words(&lines), ["1", "2"]);
     assert_eq!(lines.len(), 4, "{lines:?}");

@@ -282,7 +282,9 @@ fn die(faults: FaultPlan, suicide: bool) -> (Vec<String>, sim_core::record::Reco
 fn futures_of_a_crashed_node_are_dropped_and_what_they_do_on_the_way_has_no_effect() {
     let by_fault = crash(ms(5));
     let and_restart = FaultPlan::none().with(Fault::at(ms(5), "restart", FaultKind::Restart).on("node"));
-    for (faults, suicide, again) in [(by_fault, false, false), (FaultPlan::none(), true, false), (and_restart, false, true)] {
+    for (faults, suicide, again) in
+        [(by_fault, false, false), (FaultPlan::none(), true, false), (and_restart, false, true)]
+    {
         let (texts, recording) = die(faults, suicide);
         let mut expected = vec!["dropped in 0", "dropped in 0"];
         if again {
@@ -291,7 +293,9 @@ fn futures_of_a_crashed_node_are_dropped_and_what_they_do_on_the_way_has_no_effe
         assert_eq!(texts, expected);
         assert_eq!(recording.ending, Ending::Quiet);
         assert_eq!(recording.ended.since_start(), secs(1), "only the peer waits for its second");
-        assert!(recording.messages.is_empty() && recording.operations.is_empty() && recording.spans.is_empty());
+        assert!(
+            recording.messages.is_empty() && recording.operations.is_empty() && recording.spans.is_empty()
+        );
         assert!(recording.properties.is_empty());
         assert!(recording.metrics.iter().all(|series| series.points.is_empty()));
         let keys: Vec<&str> = recording.states.iter().map(|state| recording.text(state.key)).collect();
