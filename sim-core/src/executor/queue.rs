@@ -108,12 +108,18 @@ impl<E> EventQueue<E> {
         slot.order = 0;
         self.free.push(key.slot);
         self.withdrawn += 1;
+        self.compact();
+        Some(event)
+    }
+
+    /// Rebuilds the heap where more entries are withdrawn than live.
+    #[inline]
+    fn compact(&mut self) {
         if self.withdrawn * 2 > self.heap.len() {
             let slots = &self.slots;
             self.heap.retain(|entry| slots[entry.slot as usize].order == entry.order);
             self.withdrawn = 0;
         }
-        Some(event)
     }
 
     /// A pending event.
@@ -140,6 +146,7 @@ impl<E> EventQueue<E> {
             slot.order = 0;
             self.free.push(entry.slot);
             self.heap.pop();
+            self.compact();
             return Some((SimTime::from_nanos(entry.time), event));
         }
         None
