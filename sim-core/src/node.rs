@@ -359,14 +359,14 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         if let Some(key) = old {
-            if let Some(Event::Wake { waker, .. }) = core.queue.get(key)
-                && waker.will_wake(cx.waker())
+            if let Some(Event::Wake { target, .. }) = core.queue.get(key)
+                && core.tasks.is_target(target, cx.waker())
             {
                 return Poll::Pending;
             }
             core.queue.withdraw(key);
         }
-        let event = Event::Wake { waker: cx.waker().clone(), node: id, deadline };
+        let event = Event::Wake { target: core.tasks.target(cx.waker()), node: id, deadline };
         let key = core.queue.push(at, Class::Usual, event);
         drop(core);
         self.timer = Some(key);

@@ -188,47 +188,42 @@ impl Sim {
 
     fn main_loop(&self) -> Ending {
         let end = self.plan.end();
-        let ready = std::sync::Arc::clone(&self.world.core.borrow().tasks.ready);
         // Faults planned for the very start come before the first line of any node's code.
-        let mut at_start = true;
-        loop {
-            if let Some(ending) = self.bury() {
-                return ending;
+        {
+            let mut core = self.world.core.borrow_mut();
+            while let Some((time, next)) = core.queue.pop(SimTime::ZERO) {
+                core.step(time, next);
             }
-            if !at_start {
+        }
+        let mut care = true;
+        loop {
+            if care {
+                if let Some(ending) = self.world.core.borrow().stop.clone() {
+                    return ending;
+                }
+                if let Some(ending) = self.bury() {
+                    return ending;
+                }
                 self.start_nodes();
-                while let Some(task) = ready.pop() {
-                    if let Err(ending) = self.poll(task) {
-                        return ending;
-                    }
-                    let (buried, started, stopped) = {
-                        let core = self.world.core.borrow();
-                        let dead = !core.graveyard.is_empty() || !core.doomed.is_empty();
-                        (dead, !core.starts.is_empty(), core.stop.clone())
-                    };
-                    if let Some(ending) = stopped {
-                        return ending;
-                    }
-                    if buried && let Some(ending) = self.bury() {
-                        return ending;
-                    }
-                    if started {
-                        self.start_nodes();
-                    }
+                care = self.world.core.borrow().needs_care();
+                if care {
+                    continue;
                 }
             }
             let mut core = self.world.core.borrow_mut();
-            let limit = if at_start { SimTime::ZERO } else { end };
-            match core.queue.pop(limit) {
-                Some((time, event)) => {
-                    core.now = time;
-                    core.dispatch(event);
-                    // A protocol's handler has panicked.
-                    if let Some(ending) = core.stop.take() {
-                        return ending;
-                    }
+            if let Some(task) = core.tasks.pop_ready() {
+                drop(core);
+                match self.poll(task) {
+                    Ok(needs_care) => care = needs_care,
+                    Err(ending) => return ending,
                 }
-                None if at_start => at_start = false,
+                continue;
+            }
+            match core.queue.pop(end) {
+                Some((time, next)) => {
+                    core.step(time, next);
+                    care = core.needs_care();
+                }
                 None if core.queue.len() == 0 => return Ending::Quiet,
                 None => {
                     core.now = end;
@@ -278,15 +273,16 @@ impl Sim {
         }
     }
 
+    /// Polls a task once; gives whether the main loop has more to do than to poll and dispatch.
     #[inline]
-    fn poll(&self, id: crate::executor::task::TaskId) -> Result<(), Ending> {
+    fn poll(&self, id: crate::executor::task::TaskId) -> Result<bool, Ending> {
         let mut running = {
             let mut core = self.world.core.borrow_mut();
             if core.park(id) {
-                return Ok(());
+                return Ok(false);
             }
             match core.tasks.fetch(id) {
-                Fetched::Gone => return Ok(()),
+                Fetched::Gone => return Ok(false),
                 Fetched::Run(running) => {
                     core.current_span = running.span;
                     running
@@ -299,22 +295,23 @@ impl Sim {
         core.current_span = crate::record::SpanIndex::NONE;
         match polled {
             Ok(Poll::Ready(())) => {
-                core.tasks.end(id);
+                core.tasks.finished(id);
                 drop(core);
-                drop(running);
+                drop(running); // outside the borrow: what it holds may act when it is dropped
+                Ok(self.world.core.borrow().needs_care())
             }
             Ok(Poll::Pending) => {
-                let killed = core.tasks.put_back(id, running.future);
+                let killed = core.tasks.put_back(id, running);
+                let care = core.needs_care();
                 drop(core);
-                drop(killed);
+                Ok(care | killed.is_some())
             }
             Err(panic) => {
                 let message = panic_message(&*panic);
                 let node = core.nodes[running.node.index()].name.to_string();
-                return Err(Ending::Panicked { node, message });
+                Err(Ending::Panicked { node, message })
             }
         }
-        Ok(())
     }
 
     fn finish(self, ending: Ending) -> Recording {

@@ -4,14 +4,14 @@
 //! and by the dispatcher, never while a node's code runs. Futures and other things with a `Drop` of their own are thrown on
 //! a graveyard and dropped by the main loop outside all borrows.
 
-use std::{any::Any, cell::RefCell, rc::Rc, task::Waker};
+use std::{any::Any, cell::RefCell, rc::Rc};
 
 use rustc_hash::FxHashMap;
 
 use crate::{
     executor::{
-        queue::{Class, EventQueue},
-        task::{TaskFuture, TaskId, Tasks},
+        queue::{Class, EventQueue, Next},
+        task::{TaskFuture, TaskId, Tasks, WakeTarget},
     },
     fault::engine::FaultEngine,
     machine::{clock::Clock, cpu::Cpu, drive::Drive, memory::Memory},
@@ -31,8 +31,8 @@ pub(crate) struct World {
 /// Something that will happen at a time.
 pub(crate) enum Event {
     /// A sleeping task wakes. The reading is kept so that a change of the clock's drift can move the event.
-    Wake { waker: Waker, node: NodeId, deadline: Monotonic },
-    /// A packet reaches its receiver.
+    Wake { target: WakeTarget, node: NodeId, deadline: Monotonic },
+    /// A packet reaches its receiver, late: it had to wait for its node to wake.
     Arrive { packet: u32 },
     /// A client's patience with a call ends.
     CallDeadline { call: u32, generation: u32, node: NodeId, deadline: Monotonic },
@@ -59,8 +59,8 @@ impl Event {
             Self::Wake { node, .. } | Self::CallDeadline { node, .. } | Self::HostTimer { node, .. } => {
                 Some(*node)
             }
-            Self::Arrive { packet } => Some(core.net.packets[*packet as usize].to),
-            Self::Retransmit { packet } => Some(core.net.packets[*packet as usize].from),
+            Self::Arrive { packet } => Some(core.net.on_the_wire(*packet).to),
+            Self::Retransmit { packet } => Some(core.net.on_the_wire(*packet).from),
             // The disk and the kernel go on while a process stands still; what they wake waits.
             Self::DiskDone { .. } | Self::WriteBack { .. } => None,
             Self::CpuDone { .. } | Self::CpuShare { .. } | Self::Fault { .. } => None,
@@ -137,6 +137,7 @@ pub(crate) struct Core {
     pub(crate) doomed: Vec<TaskFuture>,
     pub(crate) starts: Vec<NodeId>,
     pub(crate) stop: Option<Ending>,
+    frozen_nodes: u32,
 }
 
 impl Core {
@@ -159,6 +160,7 @@ impl Core {
             doomed: Vec::new(),
             starts: Vec::new(),
             stop: None,
+            frozen_nodes: 0,
         }
     }
 
@@ -269,6 +271,15 @@ impl Core {
         }
     }
 
+    /// Whether the main loop has more to do than to poll and dispatch.
+    #[inline]
+    pub(crate) fn needs_care(&self) -> bool {
+        !(self.graveyard.is_empty()
+            && self.doomed.is_empty()
+            && self.starts.is_empty()
+            && self.stop.is_none())
+    }
+
     /// Starts a node that is down. The main loop runs its code.
     pub(crate) fn start(&mut self, node: NodeId) {
         let state = &mut self.nodes[node.index()];
@@ -296,6 +307,7 @@ impl Core {
         let frozen = self.nodes[node.index()].frozen.get_or_insert_default();
         frozen.depth += 1;
         if frozen.depth == 1 {
+            self.frozen_nodes += 1;
             self.cpu_retime(node, None, Some(true));
         }
     }
@@ -306,6 +318,7 @@ impl Core {
             return;
         }
         let frozen = self.nodes[node.index()].frozen.take().expect("it was frozen");
+        self.frozen_nodes -= 1;
         self.cpu_retime(node, None, Some(false));
         // In the order in which they came, now.
         for event in frozen.events {
@@ -318,6 +331,9 @@ impl Core {
     /// Keeps a woken task for later if its node stands still.
     #[inline]
     pub(crate) fn park(&mut self, task: TaskId) -> bool {
+        if self.frozen_nodes == 0 {
+            return false;
+        }
         let Some(node) = self.tasks.node_of(task) else { return false };
         if let Some(frozen) = &mut self.nodes[node.index()].frozen {
             frozen.tasks.push(task);
@@ -340,9 +356,27 @@ impl Core {
 
     // ---- dispatch ----
 
+    /// Makes what has come up happen.
+    #[inline]
+    pub(crate) fn step(&mut self, time: SimTime, next: Next<Event>) {
+        self.now = time;
+        match next {
+            Next::Event(event) => self.dispatch(event),
+            // Packets on the wire are numbers: most events are theirs, and none is ever withdrawn.
+            Next::Number(packet) if self.frozen_nodes > 0 => self.dispatch(Event::Arrive { packet }),
+            Next::Number(packet) => {
+                self.dispatched += 1;
+                let packet = self.net.take(packet);
+                self.run_hash.add(time.as_nanos(), u64::from(packet.to.0), packet.hash());
+                self.arrive(packet);
+            }
+        }
+    }
+
     /// Makes an event happen.
-    pub(crate) fn dispatch(&mut self, event: Event) {
-        if let Some(owner) = event.owner(self)
+    fn dispatch(&mut self, event: Event) {
+        if self.frozen_nodes > 0
+            && let Some(owner) = event.owner(self)
             && let Some(frozen) = &mut self.nodes[owner.index()].frozen
         {
             frozen.events.push(event);
@@ -351,19 +385,18 @@ impl Core {
         self.dispatched += 1;
         let now = self.now.as_nanos();
         match event {
-            Event::Wake { waker, node, .. } => {
+            Event::Wake { target, node, .. } => {
                 self.run_hash.add(now, u64::from(node.0), 1);
-                waker.wake();
+                self.tasks.wake_target(target);
             }
             Event::Arrive { packet } => {
-                let entry = &self.net.packets[packet as usize];
-                let payload = entry.hash();
-                self.run_hash.add(now, u64::from(entry.to.0), payload);
+                let packet = self.net.take(packet);
+                self.run_hash.add(now, u64::from(packet.to.0), packet.hash());
                 self.arrive(packet);
             }
             Event::Retransmit { packet } => {
-                let entry = &self.net.packets[packet as usize];
-                self.run_hash.add(now, u64::from(entry.from.0), 2);
+                let packet = self.net.take(packet);
+                self.run_hash.add(now, u64::from(packet.from.0), 2);
                 self.retransmit(packet);
             }
             Event::CallDeadline { call, generation, node, .. } => {

@@ -1,10 +1,15 @@
-//! The event queue: a binary heap over (time, order), with events in a slab so that they can be withdrawn.
+//! The event queue: events in order of (time, order), in a wheel of buckets, withdrawn in constant time.
 //!
-//! Withdrawing is lazy: the event leaves the slab at once, its heap entry stays until it surfaces or until withdrawn
-//! entries outnumber live ones; then the heap is rebuilt without them. So a dropped timer never fires, never prolongs a
-//! run, and costs constant time on average.
+//! Virtual time only moves forward, so the queue is a hierarchical wheel (Varghese and Lauck 1987): eleven levels of 64
+//! buckets, an event in the level of the highest digit in which its time differs from the wheel's. Adding is an append.
+//! The earliest bucket is sorted into a short run, from which events are taken; a bucket that is too full for that is
+//! spread over the level below first. All memory is walked in order, which is what a heap of many events cannot do.
+//!
+//! Withdrawing is lazy: the event leaves its slot at once, its entry stays until it surfaces or until withdrawn entries
+//! outnumber live ones; then they are swept out. So a dropped timer never fires, never prolongs a run, and costs constant
+//! time on average.
 
-use std::{cmp::Ordering, collections::BinaryHeap};
+use std::cmp::Reverse;
 
 use crate::time::SimTime;
 
@@ -24,30 +29,25 @@ pub(crate) enum Class {
     Usual,
 }
 
+/// What comes up: an event, or the number of something that is kept elsewhere and never withdrawn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next<E> {
+    Event(E),
+    Number(u32),
+}
+
 #[derive(Clone, Copy)]
 struct Entry {
     time: u64,
     order: u64,
-    slot: u32,
+    /// The slot of an event, or with the highest bit set a number.
+    what: u32,
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
+impl Entry {
     #[inline]
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    /// Reversed: the standard heap gives the greatest first.
-    #[inline]
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.time, other.order).cmp(&(self.time, self.order))
+    fn rank(&self) -> (u64, u64) {
+        (self.time, self.order)
     }
 }
 
@@ -57,44 +57,160 @@ struct Slot<E> {
 }
 
 const USUAL: u64 = 1 << 63;
+const NUMBER: u32 = 1 << 31;
+const LEVELS: usize = 11;
+const DIGIT: u32 = 6;
+/// A bucket with at most so many entries is sorted at once; a run with more gives its later half back to the wheel.
+const RUN: usize = 32;
 
 /// See the module.
 pub(crate) struct EventQueue<E> {
-    heap: BinaryHeap<Entry>,
+    /// The earliest entries, the first of them last: everything before `horizon`.
+    run: Vec<Entry>,
+    horizon: u64,
+    /// The wheel's time: no entry in it is earlier, nor earlier than `horizon`.
+    base: u64,
+    buckets: Vec<Vec<Entry>>,
+    /// Which buckets of a level have entries.
+    occupied: [u64; LEVELS],
+    /// An empty bucket with capacity.
+    spare: Vec<Entry>,
     slots: Vec<Slot<E>>,
     free: Vec<u32>,
     sequence: u64,
+    entries: usize,
     withdrawn: usize,
 }
 
 impl<E> EventQueue<E> {
     pub(crate) fn new() -> Self {
-        Self { heap: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), sequence: 0, withdrawn: 0 }
+        Self {
+            run: Vec::new(),
+            horizon: 0,
+            base: 0,
+            buckets: (0..LEVELS * 64).map(|_| Vec::new()).collect(),
+            occupied: [0; LEVELS],
+            spare: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            sequence: 0,
+            entries: 0,
+            withdrawn: 0,
+        }
     }
 
     /// How many events are still to happen.
     pub(crate) fn len(&self) -> usize {
-        self.heap.len() - self.withdrawn
+        self.entries - self.withdrawn
     }
-    /// How many entries the heap holds, withdrawn ones included.
+    /// How many entries there are, withdrawn ones included.
     #[cfg(test)]
-    pub(crate) fn heap_len(&self) -> usize {
-        self.heap.len()
+    pub(crate) fn entries(&self) -> usize {
+        self.entries
+    }
+
+    #[inline]
+    fn order(&mut self, class: Class) -> u64 {
+        self.sequence += 1;
+        if class == Class::Usual { self.sequence | USUAL } else { self.sequence }
     }
 
     #[inline]
     pub(crate) fn push(&mut self, time: SimTime, class: Class, event: E) -> EventKey {
-        self.sequence += 1;
-        let order = if class == Class::Usual { self.sequence | USUAL } else { self.sequence };
+        let order = self.order(class);
         let slot = if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = Slot { order, event: Some(event) };
             slot
         } else {
             self.slots.push(Slot { order, event: Some(event) });
-            u32::try_from(self.slots.len() - 1).expect("fewer than four billion pending events")
+            let slot = self.slots.len() as u32 - 1;
+            assert!(slot < NUMBER, "fewer than two billion pending events");
+            slot
         };
-        self.heap.push(Entry { time: time.as_nanos(), order, slot });
+        self.insert(Entry { time: time.as_nanos(), order, what: slot });
         EventKey { slot, order }
+    }
+
+    /// Schedules a number (below two billion) that cannot be withdrawn: cheaper than an event.
+    #[inline]
+    pub(crate) fn push_number(&mut self, time: SimTime, number: u32) {
+        let order = self.order(Class::Usual);
+        self.insert(Entry { time: time.as_nanos(), order, what: number | NUMBER });
+    }
+
+    #[inline]
+    fn insert(&mut self, entry: Entry) {
+        self.entries += 1;
+        if entry.time >= self.horizon {
+            self.insert_in_wheel(entry);
+        } else {
+            self.insert_in_run(entry);
+        }
+    }
+
+    #[inline]
+    fn insert_in_wheel(&mut self, entry: Entry) {
+        let differs = entry.time ^ self.base;
+        let level = if differs == 0 { 0 } else { (63 - differs.leading_zeros()) / DIGIT };
+        let digit = (entry.time >> (level * DIGIT)) & 63;
+        self.occupied[level as usize] |= 1 << digit;
+        self.buckets[level as usize * 64 + digit as usize].push(entry);
+    }
+
+    fn insert_in_run(&mut self, entry: Entry) {
+        let rank = entry.rank();
+        let at = self.run.partition_point(|other| other.rank() > rank);
+        self.run.insert(at, entry);
+        if self.run.len() > 2 * RUN {
+            // Too long for insertion: the later half goes back, unless it all happens at one instant.
+            let keep = self.run[RUN].time;
+            let split = self.run.partition_point(|other| other.time > keep);
+            if split > 0 {
+                self.horizon = keep + 1;
+                for entry in self.run.drain(..split).rev().collect::<Vec<_>>() {
+                    self.insert_in_wheel(entry);
+                }
+            }
+        }
+    }
+
+    /// Fills the run from the earliest bucket. Gives whether there was one.
+    fn refill(&mut self) -> bool {
+        loop {
+            let Some(level) = self.occupied.iter().position(|&bits| bits != 0) else { return false };
+            let digit = self.occupied[level].trailing_zeros();
+            let index = level * 64 + digit as usize;
+            let shift = level as u32 * DIGIT;
+            // The bucket's own time: the base's higher digits, its digit, zeros.
+            let above = shift + DIGIT;
+            let high = if above >= 64 { 0 } else { self.base >> above << above };
+            let start = high | (u64::from(digit) << shift);
+            self.base = self.base.max(start);
+            self.occupied[level] &= !(1 << digit);
+            let spare = std::mem::take(&mut self.spare);
+            let mut bucket = std::mem::replace(&mut self.buckets[index], spare);
+            if level == 0 || bucket.len() <= RUN {
+                self.horizon = start.saturating_add(1 << shift);
+                std::mem::swap(&mut self.run, &mut bucket);
+                if self.run.len() > 1 {
+                    self.run.sort_unstable_by_key(|entry| Reverse(entry.rank()));
+                }
+                bucket.clear();
+                self.spare = bucket;
+                return true;
+            }
+            for entry in bucket.drain(..) {
+                self.insert_in_wheel(entry);
+            }
+            self.spare = bucket;
+        }
+    }
+
+    /// A pending event.
+    #[inline]
+    pub(crate) fn get(&self, key: EventKey) -> Option<&E> {
+        let slot = self.slots.get(key.slot as usize)?;
+        if slot.order == key.order { slot.event.as_ref() } else { None }
     }
 
     /// Withdraws an event; `None` where it has happened or was withdrawn before.
@@ -108,34 +224,69 @@ impl<E> EventQueue<E> {
         slot.order = 0;
         self.free.push(key.slot);
         self.withdrawn += 1;
-        self.compact();
+        // Often it is the next one: a deadline that was met, in an otherwise quiet world.
+        if let Some(last) = self.run.last()
+            && last.order == key.order
+        {
+            self.run.pop();
+            self.entries -= 1;
+            self.withdrawn -= 1;
+        }
+        if self.withdrawn * 2 > self.entries {
+            self.sweep();
+        }
         Some(event)
     }
 
-    /// Rebuilds the heap where more entries are withdrawn than live.
-    #[inline]
-    fn compact(&mut self) {
-        if self.withdrawn * 2 > self.heap.len() {
-            let slots = &self.slots;
-            self.heap.retain(|entry| slots[entry.slot as usize].order == entry.order);
-            self.withdrawn = 0;
+    /// Throws the entries of withdrawn events out.
+    fn sweep(&mut self) {
+        let slots = &self.slots;
+        let live =
+            |entry: &Entry| entry.what & NUMBER != 0 || slots[entry.what as usize].order == entry.order;
+        self.run.retain(live);
+        let mut entries = self.run.len();
+        for level in 0..LEVELS {
+            let mut bits = self.occupied[level];
+            while bits != 0 {
+                let digit = bits.trailing_zeros();
+                bits &= bits - 1;
+                let bucket = &mut self.buckets[level * 64 + digit as usize];
+                bucket.retain(live);
+                entries += bucket.len();
+                if bucket.is_empty() {
+                    self.occupied[level] &= !(1 << digit);
+                }
+            }
         }
+        self.entries = entries;
+        self.withdrawn = 0;
     }
 
-    /// A pending event.
+    /// What comes first, at or before `end`.
     #[inline]
-    pub(crate) fn get(&self, key: EventKey) -> Option<&E> {
-        let slot = self.slots.get(key.slot as usize)?;
-        if slot.order == key.order { slot.event.as_ref() } else { None }
-    }
-
-    /// The earliest event at or before `end`.
-    #[inline]
-    pub(crate) fn pop(&mut self, end: SimTime) -> Option<(SimTime, E)> {
-        while let Some(&entry) = self.heap.peek() {
-            let slot = &mut self.slots[entry.slot as usize];
+    pub(crate) fn pop(&mut self, end: SimTime) -> Option<(SimTime, Next<E>)> {
+        loop {
+            let Some(&entry) = self.run.last() else {
+                if self.refill() {
+                    continue;
+                }
+                return None;
+            };
+            if entry.what & NUMBER != 0 {
+                if entry.time > end.as_nanos() {
+                    return None;
+                }
+                self.run.pop();
+                self.entries -= 1;
+                if self.withdrawn * 2 > self.entries {
+                    self.sweep();
+                }
+                return Some((SimTime::from_nanos(entry.time), Next::Number(entry.what & !NUMBER)));
+            }
+            let slot = &mut self.slots[entry.what as usize];
             if slot.order != entry.order {
-                self.heap.pop();
+                self.run.pop();
+                self.entries -= 1;
                 self.withdrawn -= 1;
                 continue;
             }
@@ -144,53 +295,60 @@ impl<E> EventQueue<E> {
             }
             let event = slot.event.take().expect("a live slot holds its event");
             slot.order = 0;
-            self.free.push(entry.slot);
-            self.heap.pop();
-            self.compact();
-            return Some((SimTime::from_nanos(entry.time), event));
+            self.free.push(entry.what);
+            self.run.pop();
+            self.entries -= 1;
+            if self.withdrawn * 2 > self.entries {
+                self.sweep();
+            }
+            return Some((SimTime::from_nanos(entry.time), Next::Event(event)));
         }
-        None
     }
 
-    /// Every pending event that `which` picks, with its time, in order of happening.
-    pub(crate) fn find(&mut self, which: impl Fn(&E) -> bool) -> Vec<(SimTime, EventKey)> {
+    /// Every pending event that `which` picks, with its time, in order of happening. Walks over everything.
+    pub(crate) fn find(&self, which: impl Fn(&E) -> bool) -> Vec<(SimTime, EventKey)> {
         let mut found: Vec<Entry> = self
-            .heap
+            .run
             .iter()
+            .chain(self.buckets.iter().flatten())
             .filter(|entry| {
-                let slot = &self.slots[entry.slot as usize];
-                slot.order == entry.order && slot.event.as_ref().is_some_and(&which)
+                entry.what & NUMBER == 0 && {
+                    let slot = &self.slots[entry.what as usize];
+                    slot.order == entry.order && slot.event.as_ref().is_some_and(&which)
+                }
             })
             .copied()
             .collect();
-        found.sort_by_key(|entry| (entry.time, entry.order));
+        found.sort_by_key(Entry::rank);
         found
             .into_iter()
-            .map(|e| (SimTime::from_nanos(e.time), EventKey { slot: e.slot, order: e.order }))
+            .map(|e| (SimTime::from_nanos(e.time), EventKey { slot: e.what, order: e.order }))
             .collect()
     }
 
-    /// Moves a pending event to another time; it keeps its place in the order of scheduling and its key.
+    /// Moves a pending event to another time, not before now; it keeps its place in the order of scheduling and its key.
+    /// Walks over everything.
     pub(crate) fn reschedule(&mut self, key: EventKey, time: SimTime) {
-        let slot = &self.slots[key.slot as usize];
-        if slot.order != key.order {
+        if self.get(key).is_none() {
             return;
         }
-        let mut entries = std::mem::take(&mut self.heap).into_vec();
-        for entry in &mut entries {
-            if entry.order == key.order && entry.slot == key.slot {
-                entry.time = time.as_nanos();
+        let other = |entry: &Entry| entry.order != key.order;
+        self.run.retain(other);
+        for (index, bucket) in self.buckets.iter_mut().enumerate() {
+            bucket.retain(other);
+            if bucket.is_empty() {
+                self.occupied[index / 64] &= !(1 << (index % 64));
             }
         }
-        self.heap = BinaryHeap::from(entries);
+        self.entries -= 1;
+        self.insert(Entry { time: time.as_nanos(), order: key.order, what: key.slot });
     }
 
     /// Forgets everything; gives the events back, so that the caller drops them where it is safe to.
     pub(crate) fn clear(&mut self) -> Vec<E> {
-        self.heap.clear();
-        self.free.clear();
-        self.withdrawn = 0;
-        self.slots.drain(..).filter_map(|slot| slot.event).collect()
+        let events = self.slots.drain(..).filter_map(|slot| slot.event).collect();
+        *self = Self::new();
+        events
     }
 }
 
@@ -201,6 +359,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn event<E>(next: Next<E>) -> E {
+        match next {
+            Next::Event(event) => event,
+            Next::Number(n) => panic!("nobody scheduled the number {n}"),
+        }
+    }
 
     fn at(nanos: u64) -> SimTime {
         SimTime::from_nanos(nanos)
@@ -213,7 +378,7 @@ mod tests {
         queue.push(at(5), Class::Usual, "second");
         queue.push(at(5), Class::Fault, "fault");
         queue.push(at(4), Class::Usual, "earlier");
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop(SimTime::MAX)).map(|(_, e)| e).collect();
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop(SimTime::MAX)).map(|(_, e)| event(e)).collect();
         assert_eq!(order, ["earlier", "fault", "first", "second"]);
     }
 
@@ -224,9 +389,9 @@ mod tests {
         for (n, key) in keys.iter().enumerate() {
             assert_eq!(queue.withdraw(*key), Some(n as u64));
             assert!(
-                queue.heap_len() <= 2 * queue.len(),
+                queue.entries() <= 2 * queue.len(),
                 "{} entries for {} events",
-                queue.heap_len(),
+                queue.entries(),
                 queue.len()
             );
         }
@@ -238,29 +403,38 @@ mod tests {
         Push(u64, bool),
         Withdraw(usize),
         Move(usize, u64),
+        Number(u64),
         Pop(u64),
+    }
+
+    /// Now, soon, and at every scale of time up to hours: every level of the wheel.
+    fn wait() -> impl Strategy<Value = u64> {
+        prop_oneof![2 => 0..4_u64, 2 => 0..100_u64, 3 => (0..43_u32, 0..1_000_u64).prop_map(|(bits, more)| (1 << bits) + more)]
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            4 => (0..50_u64, any::<bool>()).prop_map(|(t, fault)| Step::Push(t, fault)),
+            4 => (wait(), any::<bool>()).prop_map(|(t, fault)| Step::Push(t, fault)),
+            3 => wait().prop_map(Step::Number),
             2 => any::<usize>().prop_map(Step::Withdraw),
-            1 => (any::<usize>(), 0..50_u64).prop_map(|(i, t)| Step::Move(i, t)),
-            3 => (0..60_u64).prop_map(Step::Pop),
+            1 => (any::<usize>(), wait()).prop_map(|(i, t)| Step::Move(i, t)),
+            4 => wait().prop_map(Step::Pop),
         ]
     }
 
     proptest! {
         /// The queue against a sorted map that is obviously right.
         #[test]
-        fn the_queue_does_what_a_sorted_map_does(steps in prop::collection::vec(step(), 1..200)) {
+        fn the_queue_does_what_a_sorted_map_does(steps in prop::collection::vec(step(), 1..400)) {
             let mut queue = EventQueue::new();
             let mut model: BTreeMap<(u64, bool, u64), u64> = BTreeMap::new();
             let mut keys: Vec<(EventKey, u64, u64, bool)> = Vec::new();
+            let mut now = 0;
             for (n, step) in steps.into_iter().enumerate() {
                 let n = n as u64;
                 match step {
-                    Step::Push(time, fault) => {
+                    Step::Push(after, fault) => {
+                        let time = now + after;
                         let class = if fault { Class::Fault } else { Class::Usual };
                         let key = queue.push(at(time), class, n);
                         model.insert((time, !fault, n), n);
@@ -273,23 +447,32 @@ mod tests {
                     Step::Move(i, to) if !keys.is_empty() => {
                         let i = i % keys.len();
                         let (key, time, n, usual) = keys[i];
+                        let to = now + to;
                         queue.reschedule(key, at(to));
                         if model.remove(&(time, usual, n)).is_some() {
                             model.insert((to, usual, n), n);
                             keys[i].1 = to;
                         }
                     }
-                    Step::Pop(end) => {
+                    Step::Number(after) => {
+                        let time = now + after;
+                        queue.push_number(at(time), n as u32);
+                        model.insert((time, true, n), n);
+                    }
+                    Step::Pop(after) => {
+                        let end = now.saturating_add(after);
                         let expected = model.first_key_value().map(|(k, v)| (*k, *v)).filter(|((t, _, _), _)| *t <= end);
                         if let Some((key, _)) = expected {
                             model.remove(&key);
                         }
-                        prop_assert_eq!(queue.pop(at(end)), expected.map(|((t, _, _), v)| (at(t), v)));
+                        let popped = queue.pop(at(end)).map(|(t, next)| (t, match next { Next::Event(e) => e, Next::Number(n) => u64::from(n) }));
+                        prop_assert_eq!(popped, expected.map(|((t, _, _), v)| (at(t), v)));
+                        now = now.max(expected.map_or(0, |((t, _, _), _)| t));
                     }
                     _ => {}
                 }
                 prop_assert_eq!(queue.len(), model.len());
-                prop_assert!(queue.heap_len() <= 2 * queue.len());
+                prop_assert!(queue.entries() <= 2 * queue.len());
             }
         }
     }

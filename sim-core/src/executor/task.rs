@@ -23,26 +23,35 @@ pub(crate) struct TaskId {
     generation: u32,
 }
 
-/// Tasks that were woken, in order.
+/// Tasks that wakers have woken, in order. A waker must be `Send`, so safe code needs a lock here although there is only
+/// one thread; it is never contended. Most wake-ups do not come this way: see [`WakeTarget`].
 #[derive(Default)]
-pub(crate) struct ReadyQueue {
-    // A waker must be `Send`, so safe code needs a lock here although there is only one thread; it is never contended.
+pub(crate) struct SharedReady {
     queue: Mutex<VecDeque<TaskId>>,
+    waiting: AtomicBool,
 }
 
-impl ReadyQueue {
+impl SharedReady {
     fn push(&self, task: TaskId) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(task);
-    }
-    pub(crate) fn pop(&self) -> Option<TaskId> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.waiting.store(true, Ordering::Relaxed);
     }
 }
 
 struct TaskWaker {
     id: TaskId,
     queued: AtomicBool,
-    ready: Arc<ReadyQueue>,
+    ready: Arc<SharedReady>,
+}
+
+impl TaskWaker {
+    /// Sets the mark; gives whether it was clear. One thread: no need for an atomic exchange.
+    #[inline]
+    fn mark(&self) -> bool {
+        let clear = !self.queued.load(Ordering::Relaxed);
+        self.queued.store(true, Ordering::Relaxed);
+        clear
+    }
 }
 
 impl Wake for TaskWaker {
@@ -51,18 +60,27 @@ impl Wake for TaskWaker {
     }
     #[inline]
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::Relaxed) {
+        if self.mark() {
             self.ready.push(self.id);
         }
     }
+}
+
+/// Whom to wake: a task of this run, named, or a waker that some combinator has made. Naming the task costs nothing,
+/// where a waker costs two atomic operations and a lock.
+pub(crate) enum WakeTarget {
+    Task(TaskId),
+    Waker(Waker),
 }
 
 struct TaskSlot {
     generation: u32,
     /// `None` while the task is polled.
     future: Option<TaskFuture>,
-    /// The waker, and the same thing typed, to clear its mark.
-    waker: Option<(Arc<TaskWaker>, Waker)>,
+    /// Made with the slot; `None` while the task is polled.
+    waker: Option<Waker>,
+    /// The same thing typed, for its mark.
+    typed: Option<Arc<TaskWaker>>,
     node: NodeId,
     incarnation: u32,
     span: SpanIndex,
@@ -89,13 +107,24 @@ pub(crate) enum Fetched {
 pub(crate) struct Tasks {
     slots: Vec<TaskSlot>,
     free: Vec<u32>,
-    pub(crate) ready: Arc<ReadyQueue>,
+    /// Woken tasks, in order; those of `shared` that came earlier are taken in before each push.
+    ready: VecDeque<TaskId>,
+    shared: Arc<SharedReady>,
+    /// The task that is polled, and what its own waker points to.
+    current: Option<(TaskId, *const ())>,
     live: usize,
 }
 
 impl Tasks {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), ready: Arc::default(), live: 0 }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            ready: VecDeque::new(),
+            shared: Arc::default(),
+            current: None,
+            live: 0,
+        }
     }
 
     /// Adds a task and puts it at the end of the ready queue.
@@ -112,6 +141,7 @@ impl Tasks {
                 generation: 0,
                 future: None,
                 waker: None,
+                typed: None,
                 node,
                 incarnation,
                 span,
@@ -125,21 +155,78 @@ impl Tasks {
         entry.future = Some(future);
         (entry.node, entry.incarnation, entry.span, entry.live) = (node, incarnation, span, true);
         // The waker of the slot's last task serves again, unless somebody still holds it.
-        let reused = entry.waker.take().and_then(|(typed, waker)| {
-            drop(waker);
-            let mut typed = typed;
+        entry.waker = None;
+        let reused = entry.typed.take().and_then(|mut typed| {
             let inner = Arc::get_mut(&mut typed)?;
             inner.id = id;
             *inner.queued.get_mut() = true;
             Some(typed)
         });
         let typed = reused.unwrap_or_else(|| {
-            Arc::new(TaskWaker { id, queued: AtomicBool::new(true), ready: Arc::clone(&self.ready) })
+            Arc::new(TaskWaker { id, queued: AtomicBool::new(true), ready: Arc::clone(&self.shared) })
         });
-        let waker = Waker::from(Arc::clone(&typed));
-        entry.waker = Some((typed, waker));
-        self.ready.push(id);
+        entry.waker = Some(Waker::from(Arc::clone(&typed)));
+        entry.typed = Some(typed);
+        self.push_ready(id);
         id
+    }
+
+    /// Takes in what wakers have woken.
+    #[cold]
+    fn take_shared(&mut self) {
+        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ready.extend(queue.drain(..));
+        self.shared.waiting.store(false, Ordering::Relaxed);
+    }
+    #[inline]
+    fn push_ready(&mut self, id: TaskId) {
+        if self.shared.waiting.load(Ordering::Relaxed) {
+            self.take_shared();
+        }
+        self.ready.push_back(id);
+    }
+    /// The task that was woken first.
+    #[inline]
+    pub(crate) fn pop_ready(&mut self) -> Option<TaskId> {
+        if self.shared.waiting.load(Ordering::Relaxed) {
+            self.take_shared();
+        }
+        self.ready.pop_front()
+    }
+
+    /// Whom to wake for this waker: the task that is polled now, if the waker is its own.
+    #[inline]
+    pub(crate) fn target(&self, waker: &Waker) -> WakeTarget {
+        match self.current {
+            // Only compared: which task is woken does not depend on where it lies.
+            Some((id, data)) if std::ptr::eq(waker.data(), data) => WakeTarget::Task(id),
+            _ => WakeTarget::Waker(waker.clone()),
+        }
+    }
+    /// Whether the target is what this waker wakes.
+    #[inline]
+    pub(crate) fn is_target(&self, target: &WakeTarget, waker: &Waker) -> bool {
+        match target {
+            WakeTarget::Task(id) => {
+                self.current.is_some_and(|(c, data)| c == *id && std::ptr::eq(waker.data(), data))
+            }
+            WakeTarget::Waker(other) => other.will_wake(waker),
+        }
+    }
+    #[inline]
+    pub(crate) fn wake_target(&mut self, target: WakeTarget) {
+        match target {
+            WakeTarget::Task(id) => {
+                let slot = &self.slots[id.slot as usize];
+                if slot.generation == id.generation
+                    && slot.live
+                    && slot.typed.as_ref().is_some_and(|typed| typed.mark())
+                {
+                    self.push_ready(id);
+                }
+            }
+            WakeTarget::Waker(waker) => waker.wake(),
+        }
     }
 
     /// Takes a woken task out for a poll.
@@ -149,12 +236,15 @@ impl Tasks {
         if slot.generation != id.generation || !slot.live {
             return Fetched::Gone;
         }
-        let (typed, waker) = slot.waker.as_ref().expect("a live task has a waker");
-        typed.queued.store(false, Ordering::Relaxed);
-        let waker = waker.clone();
-        match slot.future.take() {
-            Some(future) => Fetched::Run(Running { future, waker, node: slot.node, span: slot.span }),
-            None => Fetched::Gone,
+        if let Some(typed) = &slot.typed {
+            typed.queued.store(false, Ordering::Relaxed);
+        }
+        match (slot.future.take(), slot.waker.take()) {
+            (Some(future), Some(waker)) => {
+                self.current = Some((id, waker.data()));
+                Fetched::Run(Running { future, waker, node: slot.node, span: slot.span })
+            }
+            _ => Fetched::Gone,
         }
     }
 
@@ -163,7 +253,7 @@ impl Tasks {
         let slot = &self.slots[id.slot as usize];
         if slot.generation == id.generation && slot.live {
             // Its waker's mark is still set from the wake that was parked, so it is in no queue yet.
-            self.ready.push(id);
+            self.push_ready(id);
         }
     }
 
@@ -175,14 +265,21 @@ impl Tasks {
 
     /// Puts a task back after a poll that left it pending; gives the future back where the task was killed meanwhile.
     #[inline]
-    pub(crate) fn put_back(&mut self, id: TaskId, future: TaskFuture) -> Option<TaskFuture> {
+    pub(crate) fn put_back(&mut self, id: TaskId, running: Running) -> Option<Running> {
+        self.current = None;
         let slot = &mut self.slots[id.slot as usize];
         if slot.generation == id.generation && slot.live {
-            slot.future = Some(future);
+            slot.future = Some(running.future);
+            slot.waker = Some(running.waker);
             None
         } else {
-            Some(future)
+            Some(running)
         }
+    }
+    /// After the last poll of a task.
+    pub(crate) fn finished(&mut self, id: TaskId) {
+        self.current = None;
+        self.end(id);
     }
 
     /// Ends a task; gives its future, to be dropped outside all borrows.
@@ -212,6 +309,7 @@ impl Tasks {
     /// Ends everything.
     pub(crate) fn clear(&mut self) -> Vec<TaskFuture> {
         self.live = 0;
+        self.ready.clear();
         self.slots.drain(..).filter_map(|slot| slot.future).collect()
     }
 }
@@ -228,26 +326,52 @@ mod tests {
     }
     fn run(tasks: &mut Tasks, id: TaskId) -> Waker {
         let Fetched::Run(running) = tasks.fetch(id) else { panic!("it lives") };
-        assert!(tasks.put_back(id, running.future).is_none());
-        running.waker
+        let waker = running.waker.clone();
+        assert!(tasks.put_back(id, running).is_none());
+        waker
     }
-    fn ready(tasks: &Tasks) -> Vec<TaskId> {
-        std::iter::from_fn(|| tasks.ready.pop()).collect()
+    fn ready(tasks: &mut Tasks) -> Vec<TaskId> {
+        std::iter::from_fn(|| tasks.pop_ready()).collect()
     }
 
     #[test]
     fn tasks_become_ready_in_order_and_each_once_however_often_it_is_woken() {
         let mut tasks = Tasks::new();
         let (a, b) = (spawn(&mut tasks, 0, 0), spawn(&mut tasks, 0, 0));
-        assert_eq!(ready(&tasks), [a, b]);
+        assert_eq!(ready(&mut tasks), [a, b]);
         let (wake_a, wake_b) = (run(&mut tasks, a), run(&mut tasks, b));
         wake_b.wake_by_ref();
         wake_a.wake_by_ref();
         wake_b.wake_by_ref();
-        assert_eq!(ready(&tasks), [b, a]);
+        assert_eq!(ready(&mut tasks), [b, a]);
         run(&mut tasks, b);
         wake_b.wake();
-        assert_eq!(ready(&tasks), [b], "a poll clears the mark");
+        assert_eq!(ready(&mut tasks), [b], "a poll clears the mark");
+    }
+
+    #[test]
+    fn a_task_woken_by_its_name_and_one_woken_by_its_waker_keep_their_order() {
+        let mut tasks = Tasks::new();
+        let ids: Vec<TaskId> = (0..3).map(|_| spawn(&mut tasks, 0, 0)).collect();
+        ready(&mut tasks);
+        let mut wake = Vec::new();
+        for &id in &ids {
+            let Fetched::Run(running) = tasks.fetch(id) else { panic!("it lives") };
+            let target = tasks.target(&running.waker);
+            assert!(matches!(target, WakeTarget::Task(_)) && tasks.is_target(&target, &running.waker));
+            assert!(!tasks.is_target(&target, Waker::noop()));
+            assert!(matches!(tasks.target(Waker::noop()), WakeTarget::Waker(_)));
+            wake.push((target, running.waker.clone()));
+            tasks.put_back(id, running);
+        }
+        let (name_of_1, waker_of_1) = wake.remove(1);
+        let [(name_of_0, _), (name_of_2, waker_of_2)] = wake.try_into().ok().expect("two are left");
+        waker_of_2.wake_by_ref();
+        tasks.wake_target(name_of_1);
+        waker_of_1.wake();
+        tasks.wake_target(name_of_2);
+        tasks.wake_target(name_of_0);
+        assert_eq!(ready(&mut tasks), [ids[2], ids[1], ids[0]]);
     }
 
     #[test]
@@ -258,11 +382,11 @@ mod tests {
         drop(tasks.end(old));
         let new = spawn(&mut tasks, 0, 0);
         assert_eq!((new.slot, new != old), (old.slot, true), "the slot is used again");
-        assert_eq!(ready(&tasks), [old, new]);
+        assert_eq!(ready(&mut tasks), [old, new]);
         assert!(matches!(tasks.fetch(old), Fetched::Gone));
         let _own = run(&mut tasks, new);
         waker.wake();
-        assert!(!ready(&tasks).contains(&new));
+        assert!(!ready(&mut tasks).contains(&new));
     }
 
     #[test]
@@ -271,12 +395,12 @@ mod tests {
         let old = spawn(&mut tasks, 0, 0);
         drop(run(&mut tasks, old));
         drop(tasks.end(old));
-        ready(&tasks);
+        ready(&mut tasks);
         let new = spawn(&mut tasks, 0, 0);
-        assert_eq!(ready(&tasks), [new], "it is in the queue from its start");
+        assert_eq!(ready(&mut tasks), [new], "it is in the queue from its start");
         let waker = run(&mut tasks, new);
         waker.wake();
-        assert_eq!(ready(&tasks), [new]);
+        assert_eq!(ready(&mut tasks), [new]);
     }
 
     #[test]
@@ -285,7 +409,7 @@ mod tests {
         let id = spawn(&mut tasks, 3, 0);
         let Fetched::Run(running) = tasks.fetch(id) else { panic!("it lives") };
         assert_eq!(tasks.end_of_node(NodeId(3), 1).len(), 0, "its future is elsewhere");
-        assert!(tasks.put_back(id, running.future).is_some());
+        assert!(tasks.put_back(id, running).is_some());
         assert!(matches!(tasks.fetch(id), Fetched::Gone));
     }
 

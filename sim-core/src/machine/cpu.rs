@@ -7,13 +7,16 @@ use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    executor::queue::{Class, EventKey},
+    executor::{
+        queue::{Class, EventKey},
+        task::WakeTarget,
+    },
     node::{Node, NodeId},
     time::{Duration, SimTime},
     world::{Core, Event},
@@ -32,7 +35,7 @@ pub enum Discipline {
 
 #[derive(Default)]
 struct Job {
-    waker: Option<Waker>,
+    waker: Option<WakeTarget>,
     phase: Phase,
 }
 
@@ -95,7 +98,7 @@ impl Cpu {
             sharing: None,
         }
     }
-    fn slot(&mut self, waker: Waker, phase: Phase) -> u32 {
+    fn slot(&mut self, waker: WakeTarget, phase: Phase) -> u32 {
         let job = Job { waker: Some(waker), phase };
         if let Some(slot) = self.free.pop() {
             self.jobs[slot as usize] = job;
@@ -153,7 +156,7 @@ impl Core {
         cpu.jobs[job as usize].phase = Phase::Running { left: work, since: now, event };
     }
 
-    pub(crate) fn cpu_submit(&mut self, node: NodeId, work: Duration, waker: Waker) -> u32 {
+    pub(crate) fn cpu_submit(&mut self, node: NodeId, work: Duration, waker: WakeTarget) -> u32 {
         let cpu = &mut self.nodes[node.index()].cpu;
         if cpu.discipline == Discipline::Sharing {
             return self.cpu_share_submit(node, work, waker);
@@ -190,8 +193,8 @@ impl Core {
         cpu.busy -= 1;
         let slot = &mut cpu.jobs[job as usize];
         slot.phase = Phase::Done;
-        if let Some(waker) = slot.waker.take() {
-            waker.wake();
+        if let Some(target) = slot.waker.take() {
+            self.tasks.wake_target(target);
         }
         self.cpu_next(node);
     }
@@ -259,7 +262,7 @@ impl Core {
 
     // ---- processor sharing ----
 
-    fn cpu_share_submit(&mut self, node: NodeId, work: Duration, waker: Waker) -> u32 {
+    fn cpu_share_submit(&mut self, node: NodeId, work: Duration, waker: WakeTarget) -> u32 {
         self.nodes[node.index()].cpu.sharing.get_or_insert_default();
         self.cpu_share_advance(node);
         let cpu = &mut self.nodes[node.index()].cpu;
@@ -317,8 +320,8 @@ impl Core {
             sharing.order.remove(&(finish, job));
             let slot = &mut cpu.jobs[job as usize];
             slot.phase = Phase::Done;
-            if let Some(waker) = slot.waker.take() {
-                waker.wake();
+            if let Some(target) = slot.waker.take() {
+                self.tasks.wake_target(target);
             }
         }
         self.cpu_share_schedule(node);
@@ -363,7 +366,8 @@ impl Future for Work {
             }
             match self.job {
                 None => {
-                    let job = core.cpu_submit(id, self.work, cx.waker().clone());
+                    let target = core.tasks.target(cx.waker());
+                    let job = core.cpu_submit(id, self.work, target);
                     drop(core);
                     self.job = Some(job);
                     return Poll::Pending;
@@ -371,8 +375,8 @@ impl Future for Work {
                 Some(job) => {
                     let done = core.cpu_collect(id, job);
                     if !done {
-                        let slot = &mut core.nodes[id.index()].cpu.jobs[job as usize];
-                        slot.waker = Some(cx.waker().clone());
+                        let target = core.tasks.target(cx.waker());
+                        core.nodes[id.index()].cpu.jobs[job as usize].waker = Some(target);
                     }
                     done
                 }

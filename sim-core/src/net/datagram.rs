@@ -24,7 +24,7 @@ pub const DEFAULT_PORT: u16 = 0;
 /// A bound port.
 pub(crate) struct MailboxSlot {
     port: u16,
-    queue: VecDeque<(NodeId, Vec<u8>, SpanIndex)>,
+    queue: VecDeque<Box<Packet>>,
     waker: Option<Waker>,
 }
 
@@ -63,10 +63,10 @@ impl Node {
         if !self.is_current(&core) {
             return;
         }
-        let mut bytes = core.net.buffer();
-        codec::encode_into(message, &mut bytes);
+        let mut packet = core.net.packet();
+        codec::encode_into(message, &mut packet.bytes);
         let span = core.current_span;
-        core.send_datagram(self.id(), to, port, bytes, codec::kind_of(message), span);
+        core.send_datagram(self.id(), to, port, packet, codec::kind_of(message), span);
     }
     /// Binds the default port.
     pub fn mailbox<M: DeserializeOwned>(&self) -> Mailbox<M> {
@@ -105,9 +105,10 @@ impl<M: DeserializeOwned> Mailbox<M> {
         loop {
             let mailboxes = &mut core.nodes[self.node.id().index()].mailboxes;
             let slot = mailboxes.iter_mut().find(|m| m.port == self.port)?;
-            let (from, bytes, span) = slot.queue.pop_front()?;
-            let decoded = codec::decode::<M>(&bytes);
-            core.net.recycle(bytes);
+            let packet = slot.queue.pop_front()?;
+            let (from, span) = (packet.from, packet.span);
+            let decoded = codec::decode::<M>(&packet.bytes);
+            core.net.recycle(packet);
             match decoded {
                 Ok(message) => return Some(Received { from, message, span }),
                 Err(_) => core.count_undecodable(self.node.id()),
@@ -165,31 +166,31 @@ impl Core {
         from: NodeId,
         to: NodeId,
         port: u16,
-        bytes: Vec<u8>,
+        packet: Box<Packet>,
         kind: &'static str,
         span: SpanIndex,
     ) {
         let pair = self.pair(from, to);
         let slot = self.kind_slot(pair, kind);
-        self.send_packet(pair, slot, Route::Datagram { port }, bytes, span);
+        self.send_packet(pair, slot, Route::Datagram { port }, packet, span);
     }
 
-    pub(super) fn arrive_datagram(&mut self, packet: Packet, port: u16) {
+    pub(super) fn arrive_datagram(&mut self, packet: Box<Packet>, port: u16) {
         let state = &mut self.nodes[packet.to.index()];
         if let Some(host) = state.hosts.iter().position(|h| h.port() == port) {
             self.host_message(packet.to, host, packet.from, &packet.bytes, packet.span);
-            self.net.recycle(packet.bytes);
+            self.net.recycle(packet);
             return;
         }
         if let Some(slot) = state.mailboxes.iter_mut().find(|m| m.port == port) {
-            slot.queue.push_back((packet.from, packet.bytes, packet.span));
+            slot.queue.push_back(packet);
             if let Some(waker) = slot.waker.take() {
                 waker.wake();
             }
             return;
         }
         // Nobody has bound the port: as UDP does, the packet is dropped after it has arrived.
-        self.net.recycle(packet.bytes);
+        self.net.recycle(packet);
     }
 
     /// Bits flipped on the way: counted, in a metric of the node.

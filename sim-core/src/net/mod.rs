@@ -21,15 +21,14 @@ pub use link::{Link, Loss, Reordering};
 pub use topology::Topology;
 
 use crate::{
-    executor::queue::Class,
     fault::PacketAction,
     net::interface::Interface,
     node::NodeId,
     plan::OverrideFate,
     record::{Fate, Message, MessageIndex, Name, NodeIndex, SpanIndex, Transport, hash},
-    rng::{self, Key, addressed},
+    rng::{self, Delay, Key, addressed},
     time::SimTime,
-    world::{Core, Event},
+    world::Core,
 };
 
 /// IPv4 and UDP headers, in bytes.
@@ -79,7 +78,11 @@ pub(crate) enum Route {
     },
 }
 
-/// A packet: on the wire, or waiting to be sent again.
+/// What a packet carries.
+pub(crate) type Bytes = Vec<u8>;
+
+/// A packet: on the wire, or waiting to be sent again. It travels in a box that is used again.
+#[derive(Clone)]
 pub(crate) struct Packet {
     pub(crate) from: NodeId,
     pub(crate) to: NodeId,
@@ -88,10 +91,12 @@ pub(crate) struct Packet {
     kind_hash: u64,
     ordinal: u64,
     pub(crate) route: Route,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Bytes,
     pub(crate) sent: SimTime,
     pub(crate) first_sent: SimTime,
     pub(crate) attempt: u16,
+    /// A call's request, which has room for a trace context.
+    pub(crate) is_request: bool,
     pub(crate) span: SpanIndex,
     /// The name of the spans of a call of this kind.
     pub(crate) span_name: Name,
@@ -100,6 +105,26 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
+    fn empty() -> Self {
+        Self {
+            from: NodeId(0),
+            to: NodeId(0),
+            pair: 0,
+            kind: Name::EMPTY,
+            kind_hash: 0,
+            ordinal: 0,
+            route: Route::Datagram { port: 0 },
+            bytes: Bytes::new(),
+            sent: SimTime::ZERO,
+            first_sent: SimTime::ZERO,
+            attempt: 0,
+            is_request: false,
+            span: SpanIndex::NONE,
+            span_name: Name::EMPTY,
+            message: MessageIndex::NONE,
+            duplicate: false,
+        }
+    }
     /// For the run hash: who, what, how and the payload.
     pub(crate) fn hash(&self) -> u64 {
         let what = self.kind_hash
@@ -111,7 +136,8 @@ impl Packet {
     fn size(&self) -> u32 {
         let header =
             if matches!(self.route, Route::Datagram { .. }) { DATAGRAM_HEADER } else { SEGMENT_HEADER };
-        u32::try_from(self.bytes.len()).unwrap_or(u32::MAX).saturating_add(header)
+        let context = if self.is_request { rpc::TRACE_CONTEXT } else { 0 };
+        u32::try_from(self.bytes.len()).unwrap_or(u32::MAX).saturating_add(header + context)
     }
 }
 
@@ -128,7 +154,7 @@ pub(crate) struct Pair {
     pub(crate) from: NodeId,
     pub(crate) to: NodeId,
     key: u64,
-    kinds: Vec<KindCounter>,
+    kinds: smallvec::SmallVec<[KindCounter; 1]>,
     /// Packets of all kinds.
     total: u64,
     /// The link as it is now; `None` where the two cannot talk.
@@ -148,8 +174,11 @@ pub(crate) struct Network {
     key: Key,
     pub(crate) pairs: Vec<Pair>,
     pair_of: FxHashMap<(u32, u32), u32>,
-    pub(crate) packets: Vec<Packet>,
+    /// On the wire; the events hold their places.
+    packets: Vec<Option<Box<Packet>>>,
     free_packets: Vec<u32>,
+    /// Boxes to use again.
+    spare: Vec<Box<Packet>>,
     pub(crate) connections: Vec<stream::Connection>,
     pub(crate) channels: FxHashMap<(u32, u32, u16), u32>,
     pub(crate) default_link: Option<Rc<Link>>,
@@ -158,7 +187,6 @@ pub(crate) struct Network {
     /// Grows when links or partitions change.
     pub(crate) epoch: u32,
     overrides: FxHashMap<(u32, u32), Vec<PlannedOverride>>,
-    buffers: Vec<Vec<u8>>,
 }
 
 /// An override of the plan, with its nodes resolved.
@@ -178,6 +206,7 @@ impl Network {
             pair_of: FxHashMap::default(),
             packets: Vec::new(),
             free_packets: Vec::new(),
+            spare: Vec::new(),
             connections: Vec::new(),
             channels: FxHashMap::default(),
             default_link: Some(Rc::new(Link::default())),
@@ -185,38 +214,42 @@ impl Network {
             regions: None,
             epoch: 1,
             overrides: FxHashMap::default(),
-            buffers: Vec::new(),
         }
     }
     pub(crate) fn plan_override(&mut self, from: NodeId, to: NodeId, one: PlannedOverride) {
         self.overrides.entry((from.0, to.0)).or_default().push(one);
     }
-    /// An empty buffer, with the capacity of an earlier one.
+    /// A packet without content, to write a message into.
     #[inline]
-    pub(crate) fn buffer(&mut self) -> Vec<u8> {
-        self.buffers.pop().unwrap_or_default()
+    pub(crate) fn packet(&mut self) -> Box<Packet> {
+        self.spare.pop().unwrap_or_else(|| Box::new(Packet::empty()))
     }
     #[inline]
-    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if self.buffers.len() < 64 && buffer.capacity() > 0 {
-            buffer.clear();
-            self.buffers.push(buffer);
+    pub(crate) fn recycle(&mut self, mut packet: Box<Packet>) {
+        if self.spare.len() < 1 << 16 {
+            packet.bytes.clear();
+            packet.is_request = false;
+            self.spare.push(packet);
         }
     }
-    fn store(&mut self, packet: Packet) -> u32 {
+    pub(crate) fn store(&mut self, packet: Box<Packet>) -> u32 {
         if let Some(slot) = self.free_packets.pop() {
-            self.packets[slot as usize] = packet;
+            self.packets[slot as usize] = Some(packet);
             slot
         } else {
-            self.packets.push(packet);
-            u32::try_from(self.packets.len() - 1).expect("fewer than four billion packets on the wire")
+            self.packets.push(Some(packet));
+            self.packets.len() as u32 - 1
         }
     }
+    /// A packet that is on the wire.
+    pub(crate) fn on_the_wire(&self, slot: u32) -> &Packet {
+        self.packets[slot as usize].as_ref().expect("its event has not happened yet")
+    }
     /// Takes a packet out of its slot.
-    fn take(&mut self, slot: u32) -> Packet {
+    #[inline]
+    pub(crate) fn take(&mut self, slot: u32) -> Box<Packet> {
         self.free_packets.push(slot);
-        let empty = Packet { bytes: Vec::new(), ..self.packets[slot as usize] };
-        std::mem::replace(&mut self.packets[slot as usize], empty)
+        self.packets[slot as usize].take().expect("a packet's event happens once")
     }
 }
 
@@ -245,7 +278,7 @@ impl Core {
             from,
             to,
             key,
-            kinds: Vec::new(),
+            kinds: smallvec::SmallVec::new(),
             total: 0,
             link: None,
             changed_by: Vec::new(),
@@ -263,7 +296,9 @@ impl Core {
     #[inline]
     pub(crate) fn kind_slot(&mut self, pair: u32, kind: &'static str) -> KindSlot {
         let entry = &self.net.pairs[pair as usize];
-        if let Some(index) = entry.kinds.iter().position(|k| k.name == kind) {
+        // The same text nearly always is the very same literal; comparing the texts is for when it is not.
+        let same = |k: &KindCounter| std::ptr::eq(k.name, kind) || k.name == kind;
+        if let Some(index) = entry.kinds.iter().position(same) {
             return KindSlot { index: index as u32, span_name: entry.kinds[index].span_name };
         }
         self.make_kind_slot(pair, kind)
@@ -328,35 +363,31 @@ impl Core {
         pair: u32,
         slot: KindSlot,
         route: Route,
-        bytes: Vec<u8>,
+        mut packet: Box<Packet>,
         span: SpanIndex,
     ) {
+        let now = self.now;
         let entry = &mut self.net.pairs[pair as usize];
+        entry.total += 1;
         let counter = &mut entry.kinds[slot.index as usize];
         counter.count += 1;
-        let packet = Packet {
-            from: entry.from,
-            to: entry.to,
-            pair,
-            kind: counter.kind,
-            kind_hash: counter.hash,
-            ordinal: counter.count,
-            route,
-            bytes,
-            sent: self.now,
-            first_sent: self.now,
-            attempt: 0,
-            span,
-            span_name: slot.span_name,
-            message: MessageIndex::NONE,
-            duplicate: false,
-        };
-        entry.total += 1;
+        packet.from = entry.from;
+        packet.to = entry.to;
+        packet.pair = pair;
+        packet.kind = counter.kind;
+        packet.kind_hash = counter.hash;
+        packet.ordinal = counter.count;
+        packet.route = route;
+        packet.first_sent = now;
+        packet.attempt = 0;
+        packet.span = span;
+        packet.span_name = slot.span_name;
+        packet.duplicate = false;
         self.launch(packet);
     }
 
     /// One transmission of a packet.
-    pub(crate) fn launch(&mut self, mut packet: Packet) {
+    pub(crate) fn launch(&mut self, mut packet: Box<Packet>) {
         let now = self.now;
         let pair = packet.pair as usize;
         packet.sent = now;
@@ -409,7 +440,10 @@ impl Core {
                 chance(role::LOSS, if state { bad } else { good })
             }
         };
-        let mut delay = link.delay.sample(word(role::DELAY));
+        let mut delay = match &link.delay {
+            Delay::Constant(delay) => *delay,
+            other => other.sample(word(role::DELAY)),
+        };
         if let Some(reordering) = &link.reordering
             && chance(role::REORDERING, reordering.share)
         {
@@ -468,7 +502,8 @@ impl Core {
                 copy_at = copy_at.max(entry.last_arrival);
                 entry.last_arrival = copy_at;
             }
-            let mut copy = Packet { bytes: packet.bytes.clone(), duplicate: true, ..packet };
+            let mut copy = packet.clone();
+            copy.duplicate = true;
             copy.message = if self.recorder.records_messages() {
                 self.record_message(&copy)
             } else {
@@ -485,9 +520,9 @@ impl Core {
     }
 
     #[inline]
-    fn schedule_arrival(&mut self, packet: Packet, at: SimTime) {
-        let packet = self.net.store(packet);
-        self.queue.push(at, Class::Usual, Event::Arrive { packet });
+    fn schedule_arrival(&mut self, packet: Box<Packet>, at: SimTime) {
+        let slot = self.net.store(packet);
+        self.queue.push_number(at, slot);
     }
 
     fn record_message(&mut self, packet: &Packet) -> MessageIndex {
@@ -525,7 +560,7 @@ impl Core {
     }
 
     /// A lost packet has left its sender all the same: triggers see it.
-    fn lose_after_trigger(&mut self, packet: Packet, reason: &str) {
+    fn lose_after_trigger(&mut self, packet: Box<Packet>, reason: &str) {
         let (kind, from, to) = (packet.kind, packet.from, packet.to);
         self.lose(packet, reason);
         if self.faults.has_triggers() {
@@ -534,7 +569,7 @@ impl Core {
     }
 
     /// A packet is no more. What a stream must deliver is sent again later.
-    pub(crate) fn lose(&mut self, packet: Packet, reason: &str) {
+    pub(crate) fn lose(&mut self, packet: Box<Packet>, reason: &str) {
         if packet.message != MessageIndex::NONE {
             let name = self.recorder.name(reason);
             self.recorder.message_fate(packet.message, Fate::Dropped(self.now, name));
@@ -545,7 +580,7 @@ impl Core {
             self.recorder.span_event(self.now, packet.span, "packet.dropped", &detail);
         }
         match packet.route {
-            Route::Datagram { .. } | Route::Reset { .. } => self.net.recycle(packet.bytes),
+            Route::Datagram { .. } | Route::Reset { .. } => self.net.recycle(packet),
             Route::Segment { .. } | Route::Open { .. } | Route::Opened { .. } => {
                 self.send_again_later(packet)
             }
@@ -553,8 +588,7 @@ impl Core {
     }
 
     /// A packet has reached the place where its receiver should be.
-    pub(crate) fn arrive(&mut self, slot: u32) {
-        let packet = self.net.take(slot);
+    pub(crate) fn arrive(&mut self, packet: Box<Packet>) {
         let receiver = &self.nodes[packet.to.index()];
         if !receiver.up {
             let answers =

@@ -13,7 +13,7 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -26,7 +26,7 @@ use crate::{
     codec::{self, DecodeError},
     executor::{
         queue::{Class, EventKey},
-        task::TaskFuture,
+        task::{TaskFuture, WakeTarget},
     },
     node::{Node, NodeId},
     record::{NodeIndex, SpanIndex, SpanKind, SpanStatus},
@@ -80,9 +80,10 @@ const CANCEL: u8 = 3;
 /// Tag and number.
 const HEAD: usize = 9;
 /// Trace id, span id and flags, as W3C's `traceparent` carries them, in binary.
-const TRACE_CONTEXT: usize = 25;
-/// What stands before a request's body.
-const REQUEST_HEAD: usize = HEAD + 8 + TRACE_CONTEXT;
+pub(super) const TRACE_CONTEXT: u32 = 25;
+/// What stands before a request's body: how long is left, and the head. The trace context is counted and not written: what
+/// the observer records must not change what is on the wire.
+const REQUEST_HEAD: usize = HEAD + 8;
 
 fn write_head(bytes: &mut [u8], tag: u8, call: u64) {
     bytes[0] = tag;
@@ -97,8 +98,8 @@ struct CallSlot {
     live: bool,
     node: Option<NodeId>,
     connection: u32,
-    waker: Option<Waker>,
-    result: Option<Result<Vec<u8>, CallError>>,
+    waker: Option<WakeTarget>,
+    result: Option<Result<Box<Packet>, CallError>>,
     deadline: Option<EventKey>,
     span: SpanIndexOrNone,
 }
@@ -132,7 +133,7 @@ impl Core {
         node: NodeId,
         to: NodeId,
         port: u16,
-        mut bytes: Vec<u8>,
+        mut packet: Box<Packet>,
         kind: &'static str,
         deadline: Option<Duration>,
     ) -> u64 {
@@ -177,9 +178,10 @@ impl Core {
         };
         self.calls.slots[slot as usize].span = SpanIndexOrNone(span);
 
-        write_head(&mut bytes, REQUEST, number);
+        packet.is_request = true;
+        write_head(&mut packet.bytes, REQUEST, number);
         let left = deadline.map_or(u64::MAX, Duration::as_nanos);
-        bytes[HEAD..HEAD + 8].copy_from_slice(&left.to_le_bytes());
+        packet.bytes[HEAD..HEAD + 8].copy_from_slice(&left.to_le_bytes());
 
         let connection = known.unwrap_or_else(|| {
             let previous = std::mem::replace(&mut self.current_span, span);
@@ -190,7 +192,7 @@ impl Core {
         });
         self.calls.slots[slot as usize].connection = connection;
         if let Some(error) = self.net.connections[connection as usize].ends[0].closed {
-            self.net.recycle(bytes);
+            self.net.recycle(packet);
             self.call_end(number, Err(call_error(error)));
             return number;
         }
@@ -202,16 +204,16 @@ impl Core {
             let key = self.queue.push(at, Class::Usual, event);
             self.calls.slots[slot as usize].deadline = Some(key);
         }
-        self.send_segment(connection, 0, bytes, kind, span);
+        self.send_segment(connection, 0, packet, kind, span);
         number
     }
 
     /// A call has an outcome.
-    fn call_end(&mut self, number: u64, result: Result<Vec<u8>, CallError>) {
+    fn call_end(&mut self, number: u64, result: Result<Box<Packet>, CallError>) {
         let now = self.now;
         let Some(slot) = self.calls.slot(number) else {
-            if let Ok(bytes) = result {
-                self.net.recycle(bytes); // too late: the caller has given up
+            if let Ok(packet) = result {
+                self.net.recycle(packet); // too late: the caller has given up
             }
             return;
         };
@@ -221,8 +223,8 @@ impl Core {
         let (span, deadline) = (slot.span.0, slot.deadline.take());
         let failed = result.as_ref().err().map(CallError::label);
         slot.result = Some(result);
-        if let Some(waker) = slot.waker.take() {
-            waker.wake();
+        if let Some(target) = slot.waker.take() {
+            self.tasks.wake_target(target);
         }
         if let Some(key) = deadline {
             self.queue.withdraw(key);
@@ -248,10 +250,10 @@ impl Core {
 
     /// Tells the server that nobody waits any more.
     fn send_cancel(&mut self, connection: u32, number: u64) {
-        let mut bytes = self.net.buffer();
-        bytes.resize(HEAD, 0);
-        write_head(&mut bytes, CANCEL, number);
-        self.send_segment(connection, 0, bytes, "cancel", SpanIndex::NONE);
+        let mut packet = self.net.packet();
+        packet.bytes.resize(HEAD, 0);
+        write_head(&mut packet.bytes, CANCEL, number);
+        self.send_segment(connection, 0, packet, "cancel", SpanIndex::NONE);
     }
 
     fn call_free(&mut self, number: u64) {
@@ -260,8 +262,8 @@ impl Core {
             slot.waker = None;
             let result = slot.result.take();
             self.calls.free.push(number as u32);
-            if let Some(Ok(bytes)) = result {
-                self.net.recycle(bytes);
+            if let Some(Ok(packet)) = result {
+                self.net.recycle(packet);
             }
         }
     }
@@ -317,7 +319,7 @@ impl Core {
     // ---- frames ----
 
     /// A frame of a connection that carries calls has arrived, in order.
-    pub(super) fn arrive_call_frame(&mut self, connection: u32, receiver: usize, packet: Packet) {
+    pub(super) fn arrive_call_frame(&mut self, connection: u32, receiver: usize, packet: Box<Packet>) {
         let bytes = &packet.bytes;
         if bytes.len() < HEAD {
             return;
@@ -326,13 +328,13 @@ impl Core {
         let number = u64::from_le_bytes(bytes[1..HEAD].try_into().expect("eight bytes"));
         match (tag, receiver) {
             (REQUEST, 1) if bytes.len() >= REQUEST_HEAD => self.arrive_request(connection, number, packet),
-            (RESPONSE, 0) => self.call_end(number, Ok(packet.bytes)),
+            (RESPONSE, 0) => self.call_end(number, Ok(packet)),
             (FAILURE, 0) => {
                 let reason = String::from_utf8_lossy(&bytes[HEAD..]).into_owned();
                 self.call_end(number, Err(CallError::Undecodable(reason)));
             }
             (CANCEL, 1) => {
-                self.net.recycle(packet.bytes);
+                self.net.recycle(packet);
                 let entry = &mut self.net.connections[connection as usize];
                 entry.cancelled.insert(number);
                 entry.cancel_wakers.retain(|(of, waker)| {
@@ -342,11 +344,11 @@ impl Core {
                     *of != number
                 });
             }
-            _ => self.net.recycle(packet.bytes),
+            _ => self.net.recycle(packet),
         }
     }
 
-    fn arrive_request(&mut self, connection: u32, number: u64, packet: Packet) {
+    fn arrive_request(&mut self, connection: u32, number: u64, packet: Box<Packet>) {
         let now = self.now;
         let server = packet.to;
         let port = self.net.connections[connection as usize].port;
@@ -369,7 +371,7 @@ impl Core {
         let info = CallInfo { from: packet.from, deadline, connection, number, span };
         let incarnation = self.nodes[server.index()].incarnation;
         let started = service.start(info, &packet.bytes[REQUEST_HEAD..]);
-        self.net.recycle(packet.bytes);
+        self.net.recycle(packet);
         match started {
             Ok(future) => {
                 self.tasks.spawn(future, server, incarnation, span);
@@ -384,11 +386,11 @@ impl Core {
     }
 
     fn send_failure(&mut self, connection: u32, number: u64, reason: &str) {
-        let mut bytes = self.net.buffer();
-        bytes.resize(HEAD, 0);
-        write_head(&mut bytes, FAILURE, number);
-        bytes.extend_from_slice(reason.as_bytes());
-        self.send_segment(connection, 1, bytes, "failure", SpanIndex::NONE);
+        let mut packet = self.net.packet();
+        packet.bytes.resize(HEAD, 0);
+        write_head(&mut packet.bytes, FAILURE, number);
+        packet.bytes.extend_from_slice(reason.as_bytes());
+        self.send_segment(connection, 1, packet, "failure", SpanIndex::NONE);
     }
 }
 
@@ -414,7 +416,7 @@ pub struct Calling<Q: Request> {
 }
 
 enum CallState {
-    Ready(Vec<u8>),
+    Ready(Option<Box<Packet>>),
     Waiting(u64),
     Done,
 }
@@ -422,16 +424,16 @@ enum CallState {
 impl Node {
     /// Calls another node. Without [`Calling::deadline`] it waits for as long as the connection lives.
     pub fn call<Q: Request>(&self, to: NodeId, request: &Q) -> Calling<Q> {
-        let mut bytes = self.core().net.buffer();
-        bytes.resize(REQUEST_HEAD, 0);
-        codec::encode_into(request, &mut bytes);
+        let mut packet = self.core().net.packet();
+        packet.bytes.resize(REQUEST_HEAD, 0);
+        codec::encode_into(request, &mut packet.bytes);
         Calling {
             node: self.clone(),
             to,
             port: super::datagram::DEFAULT_PORT,
             deadline: None,
             kind: codec::kind_of(request),
-            state: CallState::Ready(bytes),
+            state: CallState::Ready(Some(packet)),
             request: PhantomData,
         }
     }
@@ -458,28 +460,27 @@ impl<Q: Request> Future for Calling<Q> {
         if !this.node.is_current(&core) {
             return Poll::Pending;
         }
-        if let CallState::Ready(bytes) = &mut this.state {
-            let bytes = std::mem::take(bytes);
-            let number = core.call_start(this.node.id(), this.to, this.port, bytes, this.kind, this.deadline);
+        if let CallState::Ready(packet) = &mut this.state {
+            let packet = packet.take().expect("a call starts once");
+            let number =
+                core.call_start(this.node.id(), this.to, this.port, packet, this.kind, this.deadline);
             this.state = CallState::Waiting(number);
         }
         let CallState::Waiting(number) = this.state else { panic!("a call is awaited once") };
-        let Some(slot) = core.calls.slot(number) else {
+        let Core { calls, tasks, .. } = &mut *core;
+        let Some(slot) = calls.slot(number) else {
             return Poll::Pending; // this very send has crashed the node
         };
         let Some(result) = slot.result.take() else {
-            match &mut slot.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
+            slot.waker = Some(tasks.target(cx.waker()));
             return Poll::Pending;
         };
         core.call_free(number);
         this.state = CallState::Done;
         Poll::Ready(match result {
-            Ok(bytes) => {
-                let answer = codec::decode(&bytes[HEAD..]);
-                core.net.recycle(bytes);
+            Ok(packet) => {
+                let answer = codec::decode(&packet.bytes[HEAD..]);
+                core.net.recycle(packet);
                 answer.map_err(|error: DecodeError| CallError::Undecodable(error.to_string()))
             }
             Err(error) => Err(error),
@@ -592,13 +593,13 @@ impl Responder {
         if !self.node.is_current(&core) {
             return;
         }
-        let mut bytes = core.net.buffer();
-        bytes.resize(HEAD, 0);
-        write_head(&mut bytes, RESPONSE, self.info.number);
-        codec::encode_into(response, &mut bytes);
+        let mut packet = core.net.packet();
+        packet.bytes.resize(HEAD, 0);
+        write_head(&mut packet.bytes, RESPONSE, self.info.number);
+        codec::encode_into(response, &mut packet.bytes);
         let now = core.now;
         let span = self.info.span;
-        core.send_segment(self.info.connection, 1, bytes, codec::kind_of(response), span);
+        core.send_segment(self.info.connection, 1, packet, codec::kind_of(response), span);
         core.recorder.span_end(now, span);
         let entry = &mut core.net.connections[self.info.connection as usize];
         if !entry.cancelled.is_empty() {

@@ -62,8 +62,8 @@ pub(crate) struct End {
     acknowledged: u64,
     /// The segment that this end waits for.
     expected: u64,
-    early: BTreeMap<u64, Packet>,
-    inbox: VecDeque<Vec<u8>>,
+    early: BTreeMap<u64, Box<Packet>>,
+    inbox: VecDeque<Box<Packet>>,
     waker: Option<Waker>,
     pub(crate) closed: Option<StreamError>,
     /// The other end has closed its direction.
@@ -102,7 +102,7 @@ pub(crate) enum Phase {
 }
 
 struct Unsent {
-    bytes: Vec<u8>,
+    packet: Box<Packet>,
     kind: &'static str,
     span: SpanIndex,
 }
@@ -150,8 +150,8 @@ impl Core {
         });
         if self.is_linked(there) {
             let slot = self.kind_slot(there, "open");
-            let bytes = self.net.buffer();
-            self.send_packet(there, slot, Route::Open { connection }, bytes, self.current_span);
+            let packet = self.net.packet();
+            self.send_packet(there, slot, Route::Open { connection }, packet, self.current_span);
         } else {
             // No route to host: known at once.
             self.close_end(connection, 0, StreamError::Refused);
@@ -164,20 +164,20 @@ impl Core {
         &mut self,
         connection: u32,
         side: u8,
-        bytes: Vec<u8>,
+        packet: Box<Packet>,
         kind: &'static str,
         span: SpanIndex,
     ) {
         let entry = &mut self.net.connections[connection as usize];
         if entry.ends[side as usize].closed.is_some() {
-            self.net.recycle(bytes);
+            self.net.recycle(packet);
             return;
         }
         if side == 0 && entry.phase != Phase::Open {
-            entry.unsent.push(Unsent { bytes, kind, span });
+            entry.unsent.push(Unsent { packet, kind, span });
             return;
         }
-        self.send_segment_now(connection, side, bytes, kind, span, false);
+        self.send_segment_now(connection, side, packet, kind, span, false);
     }
 
     #[inline]
@@ -185,7 +185,7 @@ impl Core {
         &mut self,
         connection: u32,
         side: u8,
-        bytes: Vec<u8>,
+        packet: Box<Packet>,
         kind: &'static str,
         span: SpanIndex,
         last: bool,
@@ -195,23 +195,22 @@ impl Core {
         end.next += 1;
         let pair = end.pair;
         let slot = self.kind_slot(pair, kind);
-        self.send_packet(pair, slot, Route::Segment { connection, side, sequence, last }, bytes, span);
+        self.send_packet(pair, slot, Route::Segment { connection, side, sequence, last }, packet, span);
     }
 
     // ---- loss ----
 
     /// A packet of a stream was lost: its sender's time-out will send it again.
-    pub(super) fn send_again_later(&mut self, mut packet: Packet) {
+    pub(super) fn send_again_later(&mut self, mut packet: Box<Packet>) {
         let (connection, handshake) = match packet.route {
             Route::Segment { connection, .. } => (connection, false),
             Route::Open { connection } => (connection, true),
             Route::Opened { connection } => {
                 // The client knows only that its first packet was not answered: that one goes out again.
-                self.net.recycle(std::mem::take(&mut packet.bytes));
                 let pair = self.net.connections[connection as usize].ends[0].pair;
                 let slot = self.kind_slot(pair, "open");
                 let opened_at = self.net.connections[connection as usize].opened_at;
-                packet = self.handshake_packet(pair, slot, connection, &packet, opened_at);
+                self.make_handshake(&mut packet, pair, slot, connection, opened_at);
                 (connection, true)
             }
             Route::Datagram { .. } | Route::Reset { .. } => return,
@@ -225,8 +224,7 @@ impl Core {
         self.queue.push(at, Class::Usual, Event::Retransmit { packet: slot });
     }
 
-    pub(crate) fn retransmit(&mut self, slot: u32) {
-        let packet = self.net.take(slot);
+    pub(crate) fn retransmit(&mut self, packet: Box<Packet>) {
         let (connection, side, acknowledged) = match packet.route {
             Route::Segment { connection, side, sequence, .. } => {
                 let end = &self.net.connections[connection as usize].ends[side as usize];
@@ -241,11 +239,11 @@ impl Core {
         let sender = &self.nodes[end.node.index()];
         let alive = sender.up && sender.incarnation == end.incarnation && end.closed.is_none();
         if acknowledged || !alive {
-            self.net.recycle(packet.bytes);
+            self.net.recycle(packet);
             return;
         }
         if self.now.since(packet.first_sent) >= GIVE_UP {
-            self.net.recycle(packet.bytes);
+            self.net.recycle(packet);
             self.close_end(connection, side as usize, StreamError::TimedOut);
             return;
         }
@@ -260,7 +258,7 @@ impl Core {
     // ---- arrivals ----
 
     /// The machine of a process that is down, or does not listen, says so.
-    pub(super) fn refuse(&mut self, packet: Packet) {
+    pub(super) fn refuse(&mut self, packet: Box<Packet>) {
         let (connection, side, refused) = match packet.route {
             Route::Segment { connection, side, .. } => (connection, 1 - side, false),
             Route::Open { connection } => (connection, 1, true),
@@ -268,7 +266,7 @@ impl Core {
             Route::Datagram { .. } | Route::Reset { .. } => return,
         };
         self.send_reset(connection, side, refused, packet.span);
-        self.net.recycle(packet.bytes);
+        self.net.recycle(packet);
     }
 
     /// Tells the end that is not `side` that the connection is no more.
@@ -276,11 +274,11 @@ impl Core {
         let end = &self.net.connections[connection as usize].ends[side as usize];
         let pair = end.pair;
         let slot = self.kind_slot(pair, if refused { "refused" } else { "reset" });
-        let bytes = self.net.buffer();
-        self.send_packet(pair, slot, Route::Reset { connection, side, refused }, bytes, span);
+        let packet = self.net.packet();
+        self.send_packet(pair, slot, Route::Reset { connection, side, refused }, packet, span);
     }
 
-    pub(super) fn arrive_open(&mut self, packet: Packet, connection: u32) {
+    pub(super) fn arrive_open(&mut self, mut packet: Box<Packet>, connection: u32) {
         let port = self.net.connections[connection as usize].port;
         let state = &self.nodes[packet.to.index()];
         let incarnation = state.incarnation;
@@ -315,11 +313,13 @@ impl Core {
         let pair = self.net.connections[connection as usize].ends[1].pair;
         let slot = self.kind_slot(pair, "opened");
         let span = packet.span;
-        self.send_packet(pair, slot, Route::Opened { connection }, packet.bytes, span);
+        packet.bytes.clear();
+        packet.is_request = false;
+        self.send_packet(pair, slot, Route::Opened { connection }, packet, span);
     }
 
-    pub(super) fn arrive_opened(&mut self, packet: Packet, connection: u32) {
-        self.net.recycle(packet.bytes);
+    pub(super) fn arrive_opened(&mut self, packet: Box<Packet>, connection: u32) {
+        self.net.recycle(packet);
         let now = self.now;
         let entry = &mut self.net.connections[connection as usize];
         if entry.phase == Phase::Open || entry.ends[0].closed.is_some() {
@@ -329,12 +329,12 @@ impl Core {
         entry.round_trip = now.since(entry.opened_at);
         entry.ends[0].wake();
         for unsent in std::mem::take(&mut entry.unsent) {
-            self.send_segment_now(connection, 0, unsent.bytes, unsent.kind, unsent.span, false);
+            self.send_segment_now(connection, 0, unsent.packet, unsent.kind, unsent.span, false);
         }
     }
 
-    pub(super) fn arrive_reset(&mut self, packet: Packet, connection: u32, side: u8, refused: bool) {
-        self.net.recycle(packet.bytes);
+    pub(super) fn arrive_reset(&mut self, packet: Box<Packet>, connection: u32, side: u8, refused: bool) {
+        self.net.recycle(packet);
         let error = if refused { StreamError::Refused } else { StreamError::Reset };
         let other = 1 - side as usize;
         let end = &self.net.connections[connection as usize].ends[other];
@@ -346,7 +346,7 @@ impl Core {
 
     pub(super) fn arrive_segment(
         &mut self,
-        packet: Packet,
+        packet: Box<Packet>,
         connection: u32,
         side: u8,
         sequence: u64,
@@ -360,7 +360,13 @@ impl Core {
         }
         let back = end.pair;
         let acknowledged = self.path_is_open(back, &packet);
-        let meta = Packet { bytes: Vec::new(), ..packet };
+        // For when it must be sent again although it has arrived: nobody needs its content a second time.
+        let meta = (!acknowledged).then(|| {
+            let mut meta = self.net.packet();
+            meta.clone_from(&packet);
+            meta.bytes.clear();
+            meta
+        });
         let entry = &mut self.net.connections[connection as usize];
         if entry.phase == Phase::Accepted && side == 0 {
             entry.phase = Phase::Open;
@@ -381,21 +387,26 @@ impl Core {
         } else if sequence > expected {
             entry.ends[receiver].early.insert(sequence, packet);
         } else {
-            self.net.recycle(packet.bytes); // has it already
+            self.net.recycle(packet); // has it already
         }
         let entry = &mut self.net.connections[connection as usize];
         if acknowledged {
             let expected = entry.ends[receiver].expected;
             let sender = &mut entry.ends[side as usize];
             sender.acknowledged = sender.acknowledged.max(expected);
-        } else if entry.ends[side as usize].acknowledged <= sequence {
-            // The acknowledgement is lost: the sender will send the segment again, unless a later one comes through.
-            self.send_again_later(meta);
+        }
+        if let Some(meta) = meta {
+            if self.net.connections[connection as usize].ends[side as usize].acknowledged <= sequence {
+                // The acknowledgement is lost: the sender will send the segment again, unless a later one comes through.
+                self.send_again_later(meta);
+            } else {
+                self.net.recycle(meta);
+            }
         }
     }
 
     #[inline]
-    fn deliver_segment(&mut self, connection: u32, receiver: usize, packet: Packet, last: bool) {
+    fn deliver_segment(&mut self, connection: u32, receiver: usize, packet: Box<Packet>, last: bool) {
         if self.net.connections[connection as usize].calls {
             self.arrive_call_frame(connection, receiver, packet);
             return;
@@ -404,7 +415,7 @@ impl Core {
         if last {
             end.finished = true;
         } else {
-            end.inbox.push_back(packet.bytes);
+            end.inbox.push_back(packet);
         }
         end.wake();
     }
@@ -454,33 +465,29 @@ impl Core {
 }
 
 impl Core {
-    fn handshake_packet(
+    /// Turns an answer that was lost into the first packet of the handshake again.
+    fn make_handshake(
         &mut self,
+        packet: &mut Packet,
         pair: u32,
         slot: super::KindSlot,
         connection: u32,
-        answer: &Packet,
         opened_at: SimTime,
-    ) -> Packet {
+    ) {
         let entry = &self.net.pairs[pair as usize];
         let counter = &entry.kinds[slot.index as usize];
-        Packet {
-            from: entry.from,
-            to: entry.to,
-            pair,
-            kind: counter.kind,
-            kind_hash: counter.hash,
-            ordinal: counter.count,
-            route: Route::Open { connection },
-            bytes: Vec::new(),
-            sent: opened_at,
-            first_sent: opened_at,
-            attempt: answer.attempt,
-            span: answer.span,
-            span_name: answer.span_name,
-            message: super::MessageIndex::NONE,
-            duplicate: false,
-        }
+        packet.from = entry.from;
+        packet.to = entry.to;
+        packet.pair = pair;
+        packet.kind = counter.kind;
+        packet.kind_hash = counter.hash;
+        packet.ordinal = counter.count;
+        packet.route = Route::Open { connection };
+        packet.bytes.clear();
+        packet.sent = opened_at;
+        packet.first_sent = opened_at;
+        packet.message = super::MessageIndex::NONE;
+        packet.duplicate = false;
     }
 }
 
@@ -593,10 +600,10 @@ impl Stream {
         if let Some(error) = core.net.connections[self.connection as usize].ends[self.side as usize].closed {
             return Err(error);
         }
-        let mut bytes = core.net.buffer();
-        codec::encode_into(message, &mut bytes);
+        let mut packet = core.net.packet();
+        codec::encode_into(message, &mut packet.bytes);
         let span = core.current_span;
-        core.send_segment(self.connection, self.side, bytes, codec::kind_of(message), span);
+        core.send_segment(self.connection, self.side, packet, codec::kind_of(message), span);
         Ok(())
     }
     /// The next message; `Ok(None)` when the other end has closed.
@@ -616,8 +623,8 @@ impl Drop for Stream {
         }
         let entry = &core.net.connections[self.connection as usize];
         if entry.ends[self.side as usize].closed.is_none() && entry.phase != Phase::Opening {
-            let bytes = core.net.buffer();
-            core.send_segment_now(self.connection, self.side, bytes, "close", SpanIndex::NONE, true);
+            let packet = core.net.packet();
+            core.send_segment_now(self.connection, self.side, packet, "close", SpanIndex::NONE, true);
         }
     }
 }
@@ -647,9 +654,9 @@ impl<M: DeserializeOwned> Future for RecvSegment<'_, M> {
             return Poll::Pending;
         }
         let end = &mut core.net.connections[self.stream.connection as usize].ends[self.stream.side as usize];
-        if let Some(bytes) = end.inbox.pop_front() {
-            let message = codec::decode(&bytes);
-            core.net.recycle(bytes);
+        if let Some(packet) = end.inbox.pop_front() {
+            let message = codec::decode(&packet.bytes);
+            core.net.recycle(packet);
             return Poll::Ready(message.map(Some).map_err(RecvError::from));
         }
         if end.finished {

@@ -23,6 +23,7 @@ use crate::{
         sync::Notify,
     },
     machine::{File, disk::DiskError, disk::checksum::crc32},
+    net::Packet,
     node::{Node, NodeId},
     record::{Ending, NodeIndex, SpanIndex, SpanKind},
     sim::panic_message,
@@ -59,7 +60,7 @@ enum Write {
 
 /// What waits for a sync.
 enum Held<P: Protocol> {
-    Send(NodeId, Vec<u8>, &'static str, SpanIndex),
+    Send(NodeId, Box<Packet>, &'static str, SpanIndex),
     Announce(P::Event),
 }
 
@@ -126,13 +127,13 @@ impl<P: Protocol> HostCell<P> {
             }
             match effect {
                 Effect::Send(to, message) => {
-                    let mut bytes = core.net.buffer();
-                    codec::encode_into(&message, &mut bytes);
+                    let mut packet = core.net.packet();
+                    codec::encode_into(&message, &mut packet.bytes);
                     let kind = codec::kind_of(&message);
                     if host.synced < host.epoch {
-                        host.held.push_back((host.epoch, Held::Send(to, bytes, kind, span)));
+                        host.held.push_back((host.epoch, Held::Send(to, packet, kind, span)));
                     } else {
-                        self.send(core, to, bytes, kind, span);
+                        self.send(core, to, packet, kind, span);
                     }
                 }
                 Effect::Announce(event) => {
@@ -193,7 +194,14 @@ impl<P: Protocol> HostCell<P> {
     }
 
     /// Puts a message on the wire. One that starts a chain of its own becomes the root of a trace.
-    fn send(&self, core: &mut Core, to: NodeId, bytes: Vec<u8>, kind: &'static str, mut span: SpanIndex) {
+    fn send(
+        &self,
+        core: &mut Core,
+        to: NodeId,
+        packet: Box<Packet>,
+        kind: &'static str,
+        mut span: SpanIndex,
+    ) {
         let id = self.node.id();
         if !span.is_some() && core.recorder.spans_on() {
             let pair = core.pair(id, to);
@@ -209,7 +217,7 @@ impl<P: Protocol> HostCell<P> {
             );
             core.recorder.span_end(now, span);
         }
-        core.send_datagram(id, to, self.port, bytes, kind, span);
+        core.send_datagram(id, to, self.port, packet, kind, span);
     }
 
     /// A sync is done: what waited for it goes out, in order.
@@ -221,7 +229,7 @@ impl<P: Protocol> HostCell<P> {
                 break;
             }
             match host.held.pop_front().expect("it has a front").1 {
-                Held::Send(to, bytes, kind, span) => self.send(core, to, bytes, kind, span),
+                Held::Send(to, packet, kind, span) => self.send(core, to, packet, kind, span),
                 Held::Announce(event) => {
                     host.events.push_back(event);
                     if let Some(waker) = host.waiting.take() {

@@ -1,0 +1,3 @@
+//! The shelf `caching`: what a cache saves, and what it costs when it is empty, stale or gone.
+
+crate::shelf! { "caching": }

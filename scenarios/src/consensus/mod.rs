@@ -1,0 +1,3 @@
+//! The shelf `consensus`: one decision, although some fail.
+
+crate::shelf! { "consensus": }

@@ -1,0 +1,3 @@
+//! The shelf `consistency`: what a reader may see.
+
+crate::shelf! { "consistency": }

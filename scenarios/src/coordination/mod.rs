@@ -1,0 +1,3 @@
+//! The shelf `coordination`: leaders, locks and exclusive rights.
+
+crate::shelf! { "coordination": }

@@ -1,0 +1,3 @@
+//! The shelf `delivery`: releases, roll-outs and schema changes.
+
+crate::shelf! { "delivery": }

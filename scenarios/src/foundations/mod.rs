@@ -1,0 +1,3 @@
+//! The shelf `foundations`: messages, failures, clocks and how to look at them.
+
+crate::shelf! { "foundations": }

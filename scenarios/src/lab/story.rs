@@ -1,0 +1,114 @@
+//! The story of a lab: the `//!` text at the head of its file.
+//!
+//! One source for the page that `explain` prints, for the report, and for the list. It begins with `# Title`; what follows,
+//! up to the first `##`, is the story itself. `## Predict`, `## Watch` and `## Try next` are required: questions to answer
+//! before running, what to look at, and what to do next. Further sections are free.
+
+use serde::Serialize;
+
+/// See the module.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Story {
+    /// The text after `# `.
+    pub title: String,
+    /// All of it, as Markdown, with the title.
+    pub text: String,
+    /// The questions under `## Predict`.
+    pub predict: Vec<String>,
+    /// The items under `## Watch`.
+    pub watch: Vec<String>,
+    /// The text under `## Try next`.
+    pub try_next: Vec<String>,
+}
+
+impl Story {
+    /// The story at the head of a Rust file.
+    pub fn of_source(source: &str) -> Self {
+        let lines = source.lines().map(str::trim_end).map_while(|line| line.strip_prefix("//!"));
+        let lines: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        let title =
+            lines.iter().find_map(|line| line.strip_prefix("# ")).unwrap_or_default().trim().to_owned();
+        let items = |heading: &str| items(section(&lines, heading));
+        Self {
+            title,
+            predict: items("Predict"),
+            watch: items("Watch"),
+            try_next: items("Try next"),
+            text: lines.join("\n"),
+        }
+    }
+    /// What is missing: for the test over all labs.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.title.is_empty() {
+            problems.push("the story does not begin with `//! # Title`".to_owned());
+        }
+        for (heading, found) in
+            [("Predict", &self.predict), ("Watch", &self.watch), ("Try next", &self.try_next)]
+        {
+            if found.is_empty() {
+                problems.push(format!("the story has no `## {heading}`"));
+            }
+        }
+        problems
+    }
+}
+
+/// The lines under a heading, up to the next one.
+fn section<'s>(lines: &'s [&'s str], heading: &str) -> &'s [&'s str] {
+    let is_heading = |line: &str| line.starts_with("# ") || line.starts_with("## ");
+    let Some(start) = lines.iter().position(|line| line.strip_prefix("## ").map(str::trim) == Some(heading))
+    else {
+        return &[];
+    };
+    let rest = &lines[start + 1..];
+    &rest[..rest.iter().position(|line| is_heading(line)).unwrap_or(rest.len())]
+}
+
+/// List items, or paragraphs, each in one line.
+fn items(lines: &[&str]) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    let mut open = false;
+    for line in lines.iter().map(|line| line.trim()) {
+        let item = line.strip_prefix("- ").or_else(|| line.strip_prefix("* "));
+        match (item, items.last_mut()) {
+            _ if line.is_empty() => open = false,
+            (None, Some(last)) if open => {
+                last.push(' ');
+                last.push_str(line);
+            }
+            _ => {
+                items.push(item.unwrap_or(line).to_owned());
+                open = true;
+            }
+        }
+    }
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_of_a_file_is_its_story() {
+        let story = Story::of_source(
+            "//! # Thundering herd\n//!\n//! One hot page.\n//!\n//! ## Predict\n//! - How many queries\n//!   at once?\n//! - And later?\n//!\n//! ## Watch\n//! db.load and\n//! db.queue\n//!\n//! the slowest trace\n//! ## Try next\n//! Halve the ttl.\n\nuse x;\n//! not this\n",
+        );
+        assert_eq!(story.title, "Thundering herd");
+        assert_eq!(story.predict, ["How many queries at once?", "And later?"]);
+        assert_eq!(story.watch, ["db.load and db.queue", "the slowest trace"]);
+        assert_eq!(story.try_next, ["Halve the ttl."]);
+        assert!(
+            story.text.starts_with("# Thundering herd\n\nOne hot page.") && !story.text.contains("not this")
+        );
+        assert_eq!(story.problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let problems = Story::of_source("//! A text.\n//! ## Predict\n//! Why?\n").problems();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[2].contains("## Try next"));
+    }
+}

@@ -1,0 +1,3 @@
+//! The shelf `load`: rate limits, balancing, queues and back-pressure.
+
+crate::shelf! { "load": }

@@ -1,0 +1,3 @@
+//! The shelf `messaging`: queues, logs, streams, and each message once.
+
+crate::shelf! { "messaging": }

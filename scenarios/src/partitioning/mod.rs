@@ -1,0 +1,3 @@
+//! The shelf `partitioning`: which node has which key.
+
+crate::shelf! { "partitioning": }

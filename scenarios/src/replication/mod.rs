@@ -1,0 +1,3 @@
+//! The shelf `replication`: copies, and how they are kept alike.
+
+crate::shelf! { "replication": }

@@ -1,0 +1,3 @@
+//! The shelf `sketches`: small answers to large questions.
+
+crate::shelf! { "sketches": }

@@ -1,0 +1,3 @@
+//! The shelf `storage`: what is on the disk after the crash.
+
+crate::shelf! { "storage": }

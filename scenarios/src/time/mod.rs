@@ -1,0 +1,3 @@
+//! The shelf `time`: clocks, order, and what happened before what.
+
+crate::shelf! { "time": }

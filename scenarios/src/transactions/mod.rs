@@ -1,0 +1,3 @@
+//! The shelf `transactions`: all or nothing, over several nodes.
+
+crate::shelf! { "transactions": }
