@@ -141,8 +141,8 @@ fn restart(at: u64) -> FaultPlan {
 /// What the second process, started at that time, is given.
 fn restored(at: u64, commands: Vec<(u64, Vec<Act>)>) -> String {
     let (lines, _) = play(Config::default(), restart(at), commands);
-    let found = lines.iter().filter(|line| line.contains("node: restored"));
-    found.last().unwrap().split_once("restored ").unwrap().1.to_owned()
+    let last = lines.iter().rfind(|line| line.contains("node: restored"));
+    last.unwrap().split_once("restored ").unwrap().1.to_owned()
 }
 
 // ---- effects ----

@@ -176,7 +176,7 @@ fn a_panic_in_a_handler_ends_the_run_and_names_the_server() {
     let mut sim = world();
     let server = sim.node("server", async |node| {
         node.serve(async |_, Ask| panic!("no answer"));
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     sim.node("client", async move |node| drop(node.call(server, &Ask).await));
     assert_eq!(panicked(&sim.run().unwrap()), Some(("server", "no answer")));
@@ -193,7 +193,7 @@ fn a_panic_while_a_dead_task_is_dropped_ends_the_run_too() {
     let mut sim = world_with(crash(ms(5)));
     sim.node("node", async |_| {
         let _bomb = Bomb;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     let recording = sim.run().unwrap();
     assert_eq!(panicked(&recording).map(|(_, message)| message), Some("in a destructor"));
@@ -358,7 +358,7 @@ fn a_handler_can_spawn_tasks_that_outlive_it() {
             });
             7
         });
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     let noted = log.clone();
     sim.node("client", async move |node| {

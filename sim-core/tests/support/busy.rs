@@ -17,6 +17,8 @@ use sim_core::{
     time::{ms, secs, us},
 };
 
+const CLIENTS: u32 = 6;
+
 #[derive(Serialize, Deserialize)]
 enum Query {
     Read(u64),
@@ -121,7 +123,11 @@ async fn ask(node: Node, servers: Vec<NodeId>) {
         round += 1;
         let server = servers[rng.below(servers.len() as u64) as usize];
         let key = rng.below(100);
-        let query = if rng.chance(0.3) { Query::Write(key, vec![round as u8; key as usize]) } else { Query::Read(key) };
+        let query = if rng.chance(0.3) {
+            Query::Write(key, vec![round as u8; key as usize])
+        } else {
+            Query::Read(key)
+        };
         let operation = node.invoke(node.id().0, "query", &key.to_string(), &round);
         let call = node.trace("query").attribute("round", round).run(async {
             let answer = node.call(server, &query).deadline(ms(40)).await;
@@ -159,7 +165,8 @@ async fn ask(node: Node, servers: Vec<NodeId>) {
 }
 
 fn faults() -> FaultPlan {
-    let first_rumour = MessageTrigger { kind: Some("Count".to_owned()), count: 20, ..MessageTrigger::default() };
+    let first_rumour =
+        MessageTrigger { kind: Some("Count".to_owned()), count: 20, ..MessageTrigger::default() };
     [
         Fault::at(ms(200), "a server dies", FaultKind::Crash).on("server-0").lasting(ms(150)),
         Fault::at(ms(300), "power", FaultKind::PowerFailure).on("server-1").lasting(ms(100)),
@@ -168,7 +175,9 @@ fn faults() -> FaultPlan {
         Fault::at(ms(550), "parted", FaultKind::Partition(Partition::Isolate))
             .on(Target::Minority("server".to_owned()))
             .lasting(ms(80)),
-        Fault::at(ms(100), "far", FaultKind::Link(LinkChange::slower_by(ms(5)))).on("client-1").lasting(ms(300)),
+        Fault::at(ms(100), "far", FaultKind::Link(LinkChange::slower_by(ms(5))))
+            .on("client-1")
+            .lasting(ms(300)),
         Fault::at(ms(600), "jump", FaultKind::ClockJump(Offset::ahead(secs(5)))).on("client-0"),
         Fault::at(ms(650), "drift", FaultKind::ClockDrift(50_000.0)).on("client-2").lasting(ms(200)),
         Fault::when(When::Sent(first_rumour), "restart", FaultKind::Restart).on("gossip-1"),
@@ -177,17 +186,14 @@ fn faults() -> FaultPlan {
     .collect()
 }
 
-/// The busy world's run, a second long.
+/// The busy world's run, two seconds long.
 pub fn busy(seed: u64, level: RecordingLevel) -> Recording {
-    let plan = Plan::new("busy", seed, secs(1)).with_faults(faults());
+    let plan = Plan::new("busy", seed, secs(2)).with_faults(faults());
     let mut sim = Sim::new(&plan, level);
     let link = Link::new(Delay::lognormal(us(500), 0.5)).loss(0.02).duplication(0.02).corruption(0.01);
     sim.default_link(link.reordering(0.05, Delay::uniform(ms(1), ms(3))));
-    let disk = DiskSpec {
-        crash: CrashPolicy::KeepRandomSectors,
-        write_back: Some(ms(50)),
-        ..DiskSpec::default()
-    };
+    let disk =
+        DiskSpec { crash: CrashPolicy::KeepRandomSectors, write_back: Some(ms(50)), ..DiskSpec::default() };
     let mut servers = Vec::new();
     for (name, discipline) in
         [("server-0", Discipline::Fifo), ("server-1", Discipline::Sharing), ("server-2", Discipline::Fifo)]
@@ -195,12 +201,14 @@ pub fn busy(seed: u64, level: RecordingLevel) -> Recording {
         let spec = NodeSpec::new(name).cores(2).discipline(discipline).disk(disk).memory_limit(1 << 20);
         servers.push(sim.node(spec, serve));
     }
-    for client in 0..3 {
+    for client in 0..CLIENTS {
         let servers = servers.clone();
-        let spec = NodeSpec::new(format!("client-{client}")).clock_offset(Offset::behind(ms(3))).bandwidth(1_000_000, 20_000);
+        let spec = NodeSpec::new(format!("client-{client}"))
+            .clock_offset(Offset::behind(ms(3)))
+            .bandwidth(1_000_000, 20_000);
         sim.node(spec, async move |node| ask(node, servers.clone()).await);
     }
-    let members: Vec<NodeId> = (6..10).map(NodeId).collect();
+    let members: Vec<NodeId> = (0..4).map(member_id).collect();
     for member in 0..4 {
         let members = members.clone();
         let id = sim.node(NodeSpec::new(format!("gossip-{member}")).disk(disk), async move |node| {
@@ -213,11 +221,12 @@ pub fn busy(seed: u64, level: RecordingLevel) -> Recording {
                 node.gauge("count").set(count as f64);
             }
         });
-        assert_eq!(id, members_of(member));
+        assert_eq!(id, member_id(member));
     }
     sim.run().expect("the plan names nobody unknown")
 }
 
-fn members_of(member: u32) -> NodeId {
-    NodeId(6 + member)
+/// The gossips come after three servers and the clients.
+fn member_id(member: u32) -> NodeId {
+    NodeId(3 + CLIENTS + member)
 }
