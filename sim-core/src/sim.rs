@@ -199,7 +199,9 @@ impl Sim {
                 if let Some(ending) = self.world.core.borrow().stop.clone() {
                     return ending;
                 }
-                self.bury();
+                if let Some(ending) = self.bury() {
+                    return ending;
+                }
                 self.start_nodes();
                 care = self.world.core.borrow().needs_care();
                 if care {
@@ -252,18 +254,20 @@ impl Sim {
         }
     }
 
-    /// Drops what has died, outside all borrows.
-    fn bury(&self) {
+    /// Drops what has died, outside all borrows. A destructor that panics ends the run.
+    fn bury(&self) -> Option<Ending> {
         loop {
             let (things, futures) = {
                 let mut core = self.world.core.borrow_mut();
                 (std::mem::take(&mut core.graveyard), std::mem::take(&mut core.doomed))
             };
             if things.is_empty() && futures.is_empty() {
-                return;
+                return None;
             }
-            drop(futures);
-            drop(things);
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop((futures, things))));
+            if let Err(panic) = dropped {
+                return Some(Ending::Panicked { node: "-".to_owned(), message: panic_message(&*panic) });
+            }
         }
     }
 
@@ -301,11 +305,7 @@ impl Sim {
                 Ok(care | killed.is_some())
             }
             Err(panic) => {
-                let message = panic
-                    .downcast_ref::<String>()
-                    .cloned()
-                    .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
-                    .unwrap_or_else(|| "a panic without a message".to_owned());
+                let message = panic_message(&*panic);
                 let node = core.nodes[running.node.index()].name.to_string();
                 Err(Ending::Panicked { node, message })
             }
@@ -361,6 +361,15 @@ impl Sim {
             }
         }
     }
+}
+
+/// What a panic says.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 impl Drop for Sim {

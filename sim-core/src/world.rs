@@ -242,7 +242,7 @@ impl Core {
                 streams: Vec::new(),
                 factory: Some(factory),
                 cpu: Cpu::new(spec.cores, spec.discipline),
-                memory: Memory { limit: spec.memory_limit, own_limit: spec.memory_limit, used: 0 },
+                memory: Memory::new(spec.memory_limit),
                 drive: Drive::new(spec.disk),
                 mailboxes: Vec::new(),
                 services: Vec::new(),
@@ -275,7 +275,7 @@ impl Core {
         state.incarnation += 1;
         let incarnation = state.incarnation;
         state.streams.clear();
-        state.cpu.crash();
+        let jobs = state.cpu.crash();
         state.memory.used = 0;
         if let Some(interface) = &mut state.interface {
             interface.reset(self.now);
@@ -296,6 +296,9 @@ impl Core {
             self.nodes[node.index()].frozen.as_mut().expect("it is frozen").events = packets;
         }
         self.graveyard.append(&mut dead);
+        for job in jobs {
+            self.queue.withdraw(job);
+        }
         let futures = self.tasks.end_of_node(node, incarnation);
         self.doomed.extend(futures);
         self.crash_connections(node, power);

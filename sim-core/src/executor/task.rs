@@ -293,3 +293,116 @@ impl Tasks {
         self.slots.drain(..).filter_map(|slot| slot.future).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn idle() -> TaskFuture {
+        Box::pin(std::future::pending())
+    }
+    fn spawn(tasks: &mut Tasks, node: u32, incarnation: u32) -> TaskId {
+        tasks.spawn(idle(), NodeId(node), incarnation, SpanIndex::NONE)
+    }
+    fn run(tasks: &mut Tasks, id: TaskId) -> Waker {
+        let Fetched::Run(running) = tasks.fetch(id) else { panic!("it lives") };
+        let waker = running.waker.clone();
+        assert!(tasks.put_back(id, running).is_none());
+        waker
+    }
+    fn ready(tasks: &mut Tasks) -> Vec<TaskId> {
+        std::iter::from_fn(|| tasks.pop_ready()).collect()
+    }
+
+    #[test]
+    fn tasks_become_ready_in_order_and_each_once_however_often_it_is_woken() {
+        let mut tasks = Tasks::new();
+        let (a, b) = (spawn(&mut tasks, 0, 0), spawn(&mut tasks, 0, 0));
+        assert_eq!(ready(&mut tasks), [a, b]);
+        let (wake_a, wake_b) = (run(&mut tasks, a), run(&mut tasks, b));
+        wake_b.wake_by_ref();
+        wake_a.wake_by_ref();
+        wake_b.wake_by_ref();
+        assert_eq!(ready(&mut tasks), [b, a]);
+        run(&mut tasks, b);
+        wake_b.wake();
+        assert_eq!(ready(&mut tasks), [b], "a poll clears the mark");
+    }
+
+    #[test]
+    fn a_task_woken_by_its_name_and_one_woken_by_its_waker_keep_their_order() {
+        let mut tasks = Tasks::new();
+        let ids: Vec<TaskId> = (0..3).map(|_| spawn(&mut tasks, 0, 0)).collect();
+        ready(&mut tasks);
+        let mut wake = Vec::new();
+        for &id in &ids {
+            let Fetched::Run(running) = tasks.fetch(id) else { panic!("it lives") };
+            let target = tasks.target(&running.waker);
+            assert!(matches!(target, WakeTarget::Task(_)) && tasks.is_target(&target, &running.waker));
+            assert!(!tasks.is_target(&target, Waker::noop()));
+            assert!(matches!(tasks.target(Waker::noop()), WakeTarget::Waker(_)));
+            wake.push((target, running.waker.clone()));
+            tasks.put_back(id, running);
+        }
+        let (name_of_1, waker_of_1) = wake.remove(1);
+        let [(name_of_0, _), (name_of_2, waker_of_2)] = wake.try_into().ok().expect("two are left");
+        waker_of_2.wake_by_ref();
+        tasks.wake_target(name_of_1);
+        waker_of_1.wake();
+        tasks.wake_target(name_of_2);
+        tasks.wake_target(name_of_0);
+        assert_eq!(ready(&mut tasks), [ids[2], ids[1], ids[0]]);
+    }
+
+    #[test]
+    fn a_waker_that_outlives_its_task_wakes_nobody_in_its_place() {
+        let mut tasks = Tasks::new();
+        let old = spawn(&mut tasks, 0, 0);
+        let waker = run(&mut tasks, old);
+        drop(tasks.end(old));
+        let new = spawn(&mut tasks, 0, 0);
+        assert_eq!((new.slot, new != old), (old.slot, true), "the slot is used again");
+        assert_eq!(ready(&mut tasks), [old, new]);
+        assert!(matches!(tasks.fetch(old), Fetched::Gone));
+        let _own = run(&mut tasks, new);
+        waker.wake();
+        assert!(!ready(&mut tasks).contains(&new));
+    }
+
+    #[test]
+    fn a_slot_whose_waker_nobody_holds_uses_it_again() {
+        let mut tasks = Tasks::new();
+        let old = spawn(&mut tasks, 0, 0);
+        drop(run(&mut tasks, old));
+        drop(tasks.end(old));
+        ready(&mut tasks);
+        let new = spawn(&mut tasks, 0, 0);
+        assert_eq!(ready(&mut tasks), [new], "it is in the queue from its start");
+        let waker = run(&mut tasks, new);
+        waker.wake();
+        assert_eq!(ready(&mut tasks), [new]);
+    }
+
+    #[test]
+    fn a_task_that_is_killed_while_it_is_polled_gives_its_future_back() {
+        let mut tasks = Tasks::new();
+        let id = spawn(&mut tasks, 3, 0);
+        let Fetched::Run(running) = tasks.fetch(id) else { panic!("it lives") };
+        assert_eq!(tasks.end_of_node(NodeId(3), 1).len(), 0, "its future is elsewhere");
+        assert!(tasks.put_back(id, running).is_some());
+        assert!(matches!(tasks.fetch(id), Fetched::Gone));
+    }
+
+    #[test]
+    fn the_end_of_a_node_takes_the_tasks_of_its_old_incarnations_alone() {
+        let mut tasks = Tasks::new();
+        let old = spawn(&mut tasks, 3, 0);
+        let new = spawn(&mut tasks, 3, 1);
+        let other = spawn(&mut tasks, 4, 0);
+        assert_eq!(tasks.end_of_node(NodeId(3), 1).len(), 1);
+        assert_eq!(tasks.node_of(old), None);
+        assert_eq!((tasks.node_of(new), tasks.node_of(other)), (Some(NodeId(3)), Some(NodeId(4))));
+        assert_eq!(tasks.live, 2);
+        assert_eq!(tasks.clear().len(), 2);
+    }
+}
