@@ -399,10 +399,32 @@ impl Core {
 
     // ---- dispatch ----
 
+    /// Looks at the packets that arrive next, all at once, so that the processor fetches their memory side by side instead
+    /// of one after the other when each arrives. Changes nothing.
+    fn warm(&mut self) {
+        let Self { queue, net, nodes, .. } = self;
+        let Some(numbers) = queue.fresh() else { return };
+        let mut receivers = [0_u32; 128];
+        let (mut count, mut seen) = (0, 0);
+        for (packet, receiver) in numbers.zip(&mut receivers) {
+            let packet = net.on_the_wire(packet);
+            *receiver = packet.to.0;
+            seen ^= packet.touch();
+            count += 1;
+        }
+        let receivers = &receivers[..count];
+        seen ^= receivers.iter().fold(0, |seen, &to| seen ^ nodes[to as usize].incarnation);
+        let hosts = |to: &u32| nodes[*to as usize].hosts.first();
+        seen ^= receivers.iter().filter_map(hosts).fold(0, |seen, host| seen ^ u32::from(host.port()));
+        seen ^= receivers.iter().filter_map(hosts).fold(0, |seen, host| seen ^ host.touch());
+        std::hint::black_box(seen);
+    }
+
     /// Makes what has come up happen.
     #[inline]
     pub(crate) fn step(&mut self, time: SimTime, next: Next<Event>) {
         self.now = time;
+        self.warm();
         match next {
             Next::Event(event) => self.dispatch(event),
             // Packets on the wire are numbers: most events are theirs, and none is ever withdrawn.

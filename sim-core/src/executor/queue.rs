@@ -80,6 +80,8 @@ pub(crate) struct EventQueue<E> {
     sequence: u64,
     entries: usize,
     withdrawn: usize,
+    /// The run is new since [`EventQueue::fresh`] was asked.
+    fresh: bool,
 }
 
 impl<E> EventQueue<E> {
@@ -96,6 +98,7 @@ impl<E> EventQueue<E> {
             sequence: 0,
             entries: 0,
             withdrawn: 0,
+            fresh: false,
         }
     }
 
@@ -197,6 +200,7 @@ impl<E> EventQueue<E> {
                 }
                 bucket.clear();
                 self.spare = bucket;
+                self.fresh = self.run.len() > 4;
                 return true;
             }
             for entry in bucket.drain(..) {
@@ -204,6 +208,16 @@ impl<E> EventQueue<E> {
             }
             self.spare = bucket;
         }
+    }
+
+    /// Once after each filling of the run: the numbers in it, whose turn comes soon.
+    #[inline]
+    pub(crate) fn fresh(&mut self) -> Option<impl Iterator<Item = u32> + '_> {
+        if !self.fresh {
+            return None;
+        }
+        self.fresh = false;
+        Some(self.run.iter().filter(|entry| entry.what & NUMBER != 0).map(|entry| entry.what & !NUMBER))
     }
 
     /// A pending event.

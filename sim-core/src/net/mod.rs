@@ -125,6 +125,15 @@ impl Packet {
             duplicate: false,
         }
     }
+    /// Reads a little of each of its cache lines.
+    #[inline]
+    pub(crate) fn touch(&self) -> u32 {
+        self.bytes.len() as u32
+            ^ self.bytes.last().map_or(0, |&b| u32::from(b))
+            ^ self.ordinal as u32
+            ^ self.pair
+            ^ self.kind_hash as u32
+    }
     /// For the run hash: who, what, how and the payload.
     pub(crate) fn hash(&self) -> u64 {
         let what = self.kind_hash

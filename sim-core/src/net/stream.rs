@@ -477,13 +477,7 @@ impl Core {
 
 impl Core {
     /// Turns an answer that was lost into the first packet of the handshake again.
-    fn make_handshake(
-        &mut self,
-        packet: &mut Packet,
-        pair: u32,
-        slot: super::KindSlot,
-        connection: u32,
-    ) {
+    fn make_handshake(&mut self, packet: &mut Packet, pair: u32, slot: super::KindSlot, connection: u32) {
         let Connection { opened_at, asked_at, asked, .. } = self.net.connections[connection as usize];
         let entry = &self.net.pairs[pair as usize];
         let counter = &entry.kinds[slot.index as usize];

@@ -38,6 +38,8 @@ const HOST_PORT: u16 = 1;
 pub(crate) trait AnyHost {
     fn on_message(&self, core: &mut Core, from: NodeId, bytes: &[u8], span: SpanIndex);
     fn on_timer(&self, core: &mut Core, timer: u64);
+    /// Reads a little of itself, so that its memory is at hand when a message comes.
+    fn touch(&self) -> u32;
 }
 
 /// A bound protocol.
@@ -47,8 +49,13 @@ pub(crate) struct HostSlot {
 }
 
 impl HostSlot {
+    #[inline]
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+    #[inline]
+    pub(crate) fn touch(&self) -> u32 {
+        self.host.touch()
     }
 }
 
@@ -241,6 +248,14 @@ impl<P: Protocol> HostCell<P> {
 }
 
 impl<P: Protocol> AnyHost for HostCell<P> {
+    fn touch(&self) -> u32 {
+        let host = self.host.borrow();
+        host.next_timer as u32
+            ^ host.epoch as u32
+            ^ host.scratch.len() as u32
+            ^ u32::from(host.protocol.is_some())
+    }
+
     fn on_message(&self, core: &mut Core, from: NodeId, bytes: &[u8], sent_in: SpanIndex) {
         let Ok(message) = codec::decode::<P::Message>(bytes) else {
             core.count_undecodable(self.node.id());
