@@ -75,6 +75,14 @@ impl Link {
     pub fn constant(delay: Duration) -> Self {
         Self::new(Delay::constant(delay))
     }
+    pub(super) fn only_delays(&self) -> bool {
+        self.loss == Loss::Never
+            && self.duplication == 0.0
+            && self.corruption == 0.0
+            && self.reordering.is_none()
+            && !self.ordered
+            && self.bandwidth.is_none()
+    }
     /// Loses each packet with that chance.
     pub fn loss(mut self, chance: f64) -> Self {
         self.loss = if chance > 0.0 { Loss::Independent(chance.min(1.0)) } else { Loss::Never };

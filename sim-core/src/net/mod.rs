@@ -174,6 +174,8 @@ pub(crate) struct Pair {
     blocked_by: Option<u32>,
     /// At which state of the network the three were worked out.
     epoch: u32,
+    /// Whether the link only delays: most do.
+    only_delays: bool,
     /// What only links with a memory have.
     memory: Option<Box<LinkMemory>>,
 }
@@ -324,6 +326,7 @@ impl Core {
             changed_by: None,
             blocked_by: None,
             epoch: 0,
+            only_delays: false,
             memory: None,
         });
         self.net.pair_of.insert((from.0, to.0), pair);
@@ -384,6 +387,10 @@ impl Core {
                 memory.bottleneck = Interface::new(link.bandwidth, Some(link.queue)).map(|b| *b);
             }
         }
+        entry.only_delays = blocked_by.is_none()
+            && changed_by.is_empty()
+            && entry.memory.is_none()
+            && link.as_ref().is_some_and(|link| link.only_delays());
         let changed_by = (!changed_by.is_empty()).then(|| changed_by.into_boxed_slice());
         (entry.link, entry.changed_by, entry.blocked_by, entry.epoch) = (link, changed_by, blocked_by, epoch);
     }
@@ -434,6 +441,33 @@ impl Core {
         if self.net.pairs[pair].epoch != self.net.epoch {
             self.refresh_pair(packet.pair);
         }
+        packet.message = MessageIndex::NONE;
+        let entry = &self.net.pairs[pair];
+        if entry.only_delays
+            && !self.recorder.records_messages()
+            && !self.nodes[packet.from.index()].has_interface
+            && self.net.overrides.is_empty()
+            && !self.faults.has_rules()
+            && !self.faults.has_triggers()
+            && let Some(link) = &entry.link
+        {
+            // The short way, for most packets of most worlds. It draws what the long way draws.
+            let delay = match &link.delay {
+                Delay::Constant(delay) => *delay,
+                other => {
+                    let role = role::DELAY + u64::from(packet.attempt) * role::PER_ATTEMPT;
+                    other.sample(addressed::word(entry.key, packet.kind_hash, packet.ordinal, role))
+                }
+            };
+            return self.schedule_arrival(packet, now + delay);
+        }
+        self.launch_slowly(packet);
+    }
+
+    /// One transmission of a packet, with everything that can happen to it.
+    fn launch_slowly(&mut self, mut packet: Box<Packet>) {
+        let now = self.now;
+        let pair = packet.pair as usize;
         packet.message =
             if self.recorder.records_messages() { self.record_message(&packet) } else { MessageIndex::NONE };
 

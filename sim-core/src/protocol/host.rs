@@ -111,6 +111,9 @@ impl<P: Protocol> HostCell<P> {
             core.stop = Some(Ending::Panicked { node, message: panic_message(&*panic) });
             return;
         }
+        if out.effects().is_empty() {
+            return;
+        }
         let mut effects = std::mem::take(&mut host.scratch);
         out.swap(&mut effects);
         self.carry_out(core, host, &mut effects, now, span);
