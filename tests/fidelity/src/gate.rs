@@ -3,8 +3,9 @@
 //! Two kinds of claim exist. An *exact* one (a count, a bound, an identity) must hold in every run, to the last digit. A
 //! *statistical* one compares the mean m of independent runs with the theory's value: with s the standard deviation of
 //! the runs and R their number, m must be within 4 s / sqrt(R) of it. Four standard errors let a true model fail once in
-//! 16,000 checks. But a short run has a wide error and would pass anything, so 4 s / sqrt(R) must also be within the
-//! tolerance that the check states; where it is not, the check is void, and a void check is a failed test.
+//! 16,000 checks; with few seeds s is uncertain too, and it is once in 4,000 with 40 of them and once in 1,300 with 20.
+//! A short run has a wide error and would pass anything, so 4 s / sqrt(R) must also be within the tolerance that the check
+//! states; where it is not, the check is void, and a void check is a failed test.
 //!
 //! Seeds are 1 to R, always. A run is a function of its seed, so a failing gate is a fact to explain, not bad luck.
 

@@ -207,8 +207,7 @@ impl Station {
         while figures.borrow().outstanding > 0 {
             node.sleep(Duration::from_secs_f64(1.0)).await;
         }
-        let figures = figures.borrow().clone();
-        figures
+        figures.borrow().clone()
     }
 }
 

@@ -14,8 +14,7 @@ use fidelity::{
 };
 use serde::{Deserialize, Serialize};
 use sim_core::{
-    Node, NodeId, Sim,
-    math,
+    Node, NodeId, Sim, math,
     net::{Link, rpc::Request},
     rng::Delay,
     sync::Notify,
@@ -316,12 +315,8 @@ fn early(seed: u64, beta: f64, rate: f64, cost: Duration, ttl: Duration, cycles:
     sim.node("application", async move |node| {
         let (mut arrivals, mut chance) = (node.rng("arrivals"), node.rng("early"));
         let gap = Law::exponential(1.0 / rate);
-        let first = Entry {
-            generation: 0,
-            expires: node.monotonic() + ttl,
-            cost: cost.as_secs_f64(),
-            started: 0,
-        };
+        let first =
+            Entry { generation: 0, expires: node.monotonic() + ttl, cost: cost.as_secs_f64(), started: 0 };
         let entry = Rc::new(Cell::new(first));
         let mut figures = Early::default();
         while entry.get().generation < cycles {
@@ -365,10 +360,12 @@ fn c10_early_expiration_recomputes_e_to_the_inverse_of_beta_times() {
         let runs = over_seeds(20, |seed| early(seed, beta, RATE, RECOMPUTE, ttl, cycles));
         let own: Vec<f64> = runs.iter().map(|r| r.recomputations as f64 / r.cycles as f64).collect();
         let theory = (1.0 / beta).exp();
-        four_standard_errors(&format!("C10 recomputations, beta {beta}"), theory, Relative(0.03), &own).holds();
+        four_standard_errors(&format!("C10 recomputations, beta {beta}"), theory, Relative(0.03), &own)
+            .holds();
         let own: Vec<f64> = runs.iter().map(|r| r.earliness / r.cycles as f64).collect();
         let theory = beta * 3.0 * ((RATE * beta * 3.0).ln() + EULER);
-        four_standard_errors(&format!("C10 seconds ahead, beta {beta}"), theory, Relative(0.03), &own).holds();
+        four_standard_errors(&format!("C10 seconds ahead, beta {beta}"), theory, Relative(0.03), &own)
+            .holds();
         let reached: Vec<u64> = runs.iter().map(|r| r.reached_expiry).collect();
         exactly(&format!("C10 expiries reached, beta {beta}"), &0, &reached);
     }

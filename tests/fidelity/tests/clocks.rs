@@ -212,7 +212,10 @@ fn j2_the_error_of_ntp_is_within_half_the_delay_and_the_filter_makes_it_smaller(
             }
         }
         if random {
-            println!("  Pass  J2 {name}: exact in 16000 exchanges; filtered rms at most {:.3} of all", widest.get());
+            println!(
+                "  Pass  J2 {name}: exact in 16000 exchanges; filtered rms at most {:.3} of all",
+                widest.get()
+            );
         } else {
             println!("  Pass  J2 {name}: exact in 16000 exchanges");
         }

@@ -3,7 +3,10 @@
 use std::{cell::RefCell, pin::pin, rc::Rc};
 
 use fidelity::{
-    gate::{Tolerance::{Absolute, Relative}, four_standard_errors},
+    gate::{
+        Tolerance::{Absolute, Relative},
+        four_standard_errors,
+    },
     law::Law,
     run::{Notebook, over_seeds, world},
 };
@@ -190,7 +193,7 @@ fn first_of(copies: usize, seed: u64, requests: u64) -> f64 {
 #[test]
 fn t9_the_first_of_d_exponential_servers_answers_after_a_dth_of_the_mean() {
     for copies in [1, 2, 3, 5] {
-        let own = over_seeds(20, |seed| first_of(copies, seed, 12_000));
+        let own = over_seeds(20, |seed| first_of(copies, seed, 48_000));
         let what = format!("T9 first of {copies}");
         four_standard_errors(&what, 1.0 / copies as f64, Relative(0.01), &own).holds();
     }
