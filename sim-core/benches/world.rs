@@ -217,9 +217,13 @@ fn benchmarks(criterion: &mut Criterion) {
     const CALLS: u64 = 200_000;
     group.throughput(Throughput::Elements(CALLS));
     for level in [RecordingLevel::Essential, RecordingLevel::Spans, RecordingLevel::Full] {
-        group.bench_with_input(BenchmarkId::new("call echo", format!("{level:?}")), &level, |bencher, &level| {
-            bencher.iter_custom(|times| repeat(times, || call_echo(CALLS, level)));
-        });
+        group.bench_with_input(
+            BenchmarkId::new("call echo", format!("{level:?}")),
+            &level,
+            |bencher, &level| {
+                bencher.iter_custom(|times| repeat(times, || call_echo(CALLS, level)));
+            },
+        );
     }
     group.bench_function("protocol echo", |bencher| {
         bencher.iter_custom(|times| repeat(times, || protocol_echo(CALLS)));
@@ -230,9 +234,13 @@ fn benchmarks(criterion: &mut Criterion) {
         bencher.iter_custom(|times| repeat(times, || timers(TIMERS)));
     });
     group.throughput(Throughput::Elements(1_000_000));
-    group.bench_function("flood over 1,000 nodes", |bencher| bencher.iter_custom(|times| repeat(times, flood)));
+    group.bench_function("flood over 1,000 nodes", |bencher| {
+        bencher.iter_custom(|times| repeat(times, flood))
+    });
     group.throughput(Throughput::Elements(10_000));
-    group.bench_function("start of 10,000 nodes", |bencher| bencher.iter_custom(|times| repeat(times, start_up)));
+    group.bench_function("start of 10,000 nodes", |bencher| {
+        bencher.iter_custom(|times| repeat(times, start_up))
+    });
     group.finish();
 }
 

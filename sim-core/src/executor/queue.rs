@@ -73,8 +73,8 @@ pub(crate) struct EventQueue<E> {
     buckets: Vec<Vec<Entry>>,
     /// Which buckets of a level have entries.
     occupied: [u64; LEVELS],
-    /// An empty bucket with capacity.
-    spare: Vec<Entry>,
+    /// Empty buckets with capacity, for buckets that get their first entry.
+    spare: Vec<Vec<Entry>>,
     slots: Vec<Slot<E>>,
     free: Vec<u32>,
     sequence: u64,
@@ -157,7 +157,13 @@ impl<E> EventQueue<E> {
         let level = if differs == 0 { 0 } else { (63 - differs.leading_zeros()) / DIGIT };
         let digit = (entry.time >> (level * DIGIT)) & 63;
         self.occupied[level as usize] |= 1 << digit;
-        self.buckets[level as usize * 64 + digit as usize].push(entry);
+        let bucket = &mut self.buckets[level as usize * 64 + digit as usize];
+        if bucket.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            *bucket = spare;
+        }
+        bucket.push(entry);
     }
 
     fn insert_in_run(&mut self, entry: Entry) {
@@ -190,8 +196,7 @@ impl<E> EventQueue<E> {
             let start = high | (u64::from(digit) << shift);
             self.base = self.base.max(start);
             self.occupied[level] &= !(1 << digit);
-            let spare = std::mem::take(&mut self.spare);
-            let mut bucket = std::mem::replace(&mut self.buckets[index], spare);
+            let mut bucket = std::mem::take(&mut self.buckets[index]);
             if level == 0 || bucket.len() <= RUN {
                 self.horizon = start.saturating_add(1 << shift);
                 std::mem::swap(&mut self.run, &mut bucket);
@@ -199,14 +204,14 @@ impl<E> EventQueue<E> {
                     self.run.sort_unstable_by_key(|entry| Reverse(entry.rank()));
                 }
                 bucket.clear();
-                self.spare = bucket;
+                self.spare.push(bucket);
                 self.fresh = self.run.len() > 4;
                 return true;
             }
             for entry in bucket.drain(..) {
                 self.insert_in_wheel(entry);
             }
-            self.spare = bucket;
+            self.spare.push(bucket);
         }
     }
 

@@ -444,7 +444,6 @@ impl Core {
         packet.message = MessageIndex::NONE;
         let entry = &self.net.pairs[pair];
         if entry.only_delays
-            && !self.recorder.records_messages()
             && !self.nodes[packet.from.index()].has_interface
             && self.net.overrides.is_empty()
             && !self.faults.has_rules()
@@ -459,6 +458,9 @@ impl Core {
                     other.sample(addressed::word(entry.key, packet.kind_hash, packet.ordinal, role))
                 }
             };
+            if self.recorder.records_messages() {
+                packet.message = self.record_message(&packet);
+            }
             return self.schedule_arrival(packet, now + delay);
         }
         self.launch_slowly(packet);
