@@ -320,7 +320,8 @@ pub(crate) fn value(document: &impl Serialize) -> Value {
     serde_json::to_value(document).expect("a document has texts, finite numbers and lists of them")
 }
 
-/// A document as it is printed.
+/// A document as it is printed: keys in the order of the structs above.
 pub(crate) fn text(document: &impl Serialize) -> String {
-    format!("{:#}\n", value(document))
+    let text = serde_json::to_string_pretty(document);
+    text.expect("a document has texts, finite numbers and lists of them") + "\n"
 }

@@ -50,7 +50,8 @@ pub(crate) fn carry_out(
 fn chosen<'l>(labs: &'l [LabEntry], arguments: &ListArguments) -> Result<Vec<&'l LabEntry>, Failure> {
     let known = |given: Option<&str>, what: &str, all: Vec<String>| match given {
         Some(given) if !all.iter().any(|one| one.eq_ignore_ascii_case(given)) => {
-            let near = nearest(given, all.iter().map(String::as_str));
+            // A letter or a number is near to every other one: only words have neighbours.
+            let near = nearest(given, all.iter().map(String::as_str)).filter(|_| given.len() > 2);
             let near = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
             let there = if all.is_empty() {
                 "there are none".to_owned()
@@ -130,7 +131,10 @@ fn table(labs: &[&LabEntry], width: usize) -> String {
             out.push_str(&format!("{}\n", painted(BOLD, shelf)));
         }
         let title = fitted(lab.title(), titles);
-        let line = format!("  {:names$}  {title}  {}", lab.name(), painted(DIM, place(lab)));
+        let line = match place(lab) {
+            place if place.is_empty() => format!("  {:names$}  {title}", lab.name()),
+            place => format!("  {:names$}  {title}  {}", lab.name(), painted(DIM, place)),
+        };
         out.push_str(line.trim_end());
         out.push('\n');
     }

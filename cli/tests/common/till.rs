@@ -76,8 +76,10 @@ impl Lab for Till {
             let counter = node.clone();
             node.serve(async move |_call, _: Buy| {
                 assert!(!self.panics, "the till is on fire");
+                let queue = counter.run_queue();
+                counter.always("the queue fits into the shop", queue < 1_000, || format!("{queue} wait"));
                 if let Door::Guarded { waiting } = self.door
-                    && counter.run_queue() > waiting as usize
+                    && queue > waiting as usize
                 {
                     counter.counter("turned_away").increment();
                     return false;
