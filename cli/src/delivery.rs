@@ -16,7 +16,7 @@ use viz::{
         ExportMetricsServiceRequest, ExportOptions, ExportTraceServiceRequest, metric_requests,
         trace_requests,
     },
-    send::{Endpoint, SendOptions, SendReport, Sender},
+    send::{Endpoint, Failure as SendFailure, SendOptions, SendReport, Sender},
 };
 
 use crate::{console::Console, document::VariantDocument, failure::Failure, runs::Session};
@@ -191,8 +191,7 @@ impl Delivery {
         delivered: &mut Delivered,
     ) -> Result<(), String> {
         let recordings = || session.outcomes.iter().map(|outcome| &outcome.recording);
-        let folders: Vec<PathBuf> =
-            session.outcomes.iter().map(|outcome| delivered.folder.join(outcome.variant())).collect();
+        let folders = folders(session, &delivered.folder);
         let lost =
             |report: &SendReport| not_acknowledged(report, delivered.spans, &folders, &receiver.endpoint);
         let requests = |recording| trace_requests(recording, &self.export);
@@ -218,6 +217,16 @@ impl Delivery {
     }
 }
 
+/// What to send again: the folder, or those of this run's variants where there are other runs in it too.
+fn folders(session: &Session<'_>, folder: &Path) -> Vec<PathBuf> {
+    let own: Vec<PathBuf> = session.outcomes.iter().map(|outcome| folder.join(outcome.variant())).collect();
+    let is_own = |file: &PathBuf| file.parent().is_some_and(|parent| own.iter().any(|one| one == parent));
+    match trace_files(folder) {
+        Ok(files) if files.iter().all(is_own) => vec![folder.to_owned()],
+        _ => own,
+    }
+}
+
 /// The sentence about spans that the receiver did not acknowledge; `None` where it has them all.
 pub(crate) fn not_acknowledged(
     report: &SendReport,
@@ -228,12 +237,15 @@ pub(crate) fn not_acknowledged(
     if report.is_complete() && report.acknowledged == recorded {
         return None;
     }
+    let missing = recorded - report.acknowledged.min(recorded);
+    let mut told = format!("{missing} of {recorded} spans were not acknowledged by {endpoint}");
+    for SendFailure { kind, count, reason, .. } in &report.failures {
+        told.push_str(&format!("; {count} {kind}: {reason}"));
+    }
     let paths: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
     let quoted: Vec<String> = paths.iter().map(|path| quoted(path)).collect();
-    let missing = recorded - report.acknowledged.min(recorded);
     Some(format!(
-        "{missing} of {recorded} spans were not acknowledged: {report}. All of them are in {}; send them again with\n  \
-         shaketable export {} --to {endpoint}",
+        "{told}. All of them are in {}; send them again with\n  shaketable export {} --to {endpoint}",
         paths.join(", "),
         quoted.join(" ")
     ))

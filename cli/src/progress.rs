@@ -54,8 +54,10 @@ fn draw(runs: u64, names: &Receiver<String>) {
             Err(RecvTimeoutError::Timeout) if begun > 0 => {
                 let bar = bar.get_or_insert_with(|| {
                     let style =
-                        ProgressStyle::with_template("{bar:24} {pos} of {len} runs  {elapsed}  {msg}");
-                    ProgressBar::new(runs).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                        ProgressStyle::with_template("{bar:24} {pos} of {len} runs done  {elapsed}  {msg}");
+                    ProgressBar::new(runs)
+                        .with_elapsed(PATIENCE)
+                        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
                 });
                 bar.set_position(begun.saturating_sub(1));
                 bar.set_message(name.clone());

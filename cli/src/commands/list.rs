@@ -140,7 +140,9 @@ fn table(labs: &[&LabEntry], width: usize) -> String {
     }
     let count = labs.len();
     let plural = if count == 1 { "lab" } else { "labs" };
-    out.push('\n');
+    if !out.is_empty() {
+        out.push('\n');
+    }
     out.push_str(&wrapped(
         &format!("{count} {plural}. Read one with `shaketable explain NAME`, run it with `shaketable scenario NAME`."),
         "",

@@ -181,7 +181,11 @@ fn next(
             }
         } else {
             out.push_str(&format!("  {link}\n"));
-            let told = format!("the trace above in Jaeger, once it is sent: add --otlp {ENDPOINT_DEFAULT}");
+            let how = match delivered.and_then(|delivered| delivered.report.as_ref()) {
+                Some(_) => "see the command below".to_owned(),
+                None => format!("add --otlp {ENDPOINT_DEFAULT}"),
+            };
+            let told = format!("the trace above in Jaeger, once it is sent: {how}");
             out.push_str(&painted(DIM, wrapped(&told, "    ", width).trim_end()));
             out.push('\n');
         }

@@ -15,26 +15,32 @@ use crate::{
 
 /// All variants.
 pub(super) fn verdicts(session: &Session<'_>, width: usize) -> String {
-    let mut out = String::new();
-    for outcome in &session.outcomes {
-        if !out.is_empty() {
-            out.push('\n');
-        }
-        out.push_str(&variant(session, outcome, width));
+    let judged: Vec<&VariantJudgement> =
+        session.outcomes.iter().filter_map(|outcome| session.judged(outcome)).collect();
+    // Mostly all variants are altered in the same way: then it is said once.
+    let alike = judged.windows(2).all(|pair| pair[0].altered == pair[1].altered);
+    let mut parts = Vec::new();
+    if let Some(first) = judged.first().filter(|first| alike && !first.altered.is_empty()) {
+        parts.push(note(first, "", width));
     }
-    out
+    parts.extend(session.outcomes.iter().map(|outcome| variant(session, outcome, !alike, width)));
+    parts.join("\n")
 }
 
-fn variant(session: &Session<'_>, outcome: &Outcome, width: usize) -> String {
+/// That nothing is expected of such a run.
+fn note(judged: &VariantJudgement, indent: &str, width: usize) -> String {
+    let what = judged.altered.join(" and ");
+    let text = format!("The {what} are not the lab's own, so nothing is expected: see what comes.");
+    painted(NOTE, hanging(&text, indent, indent, width).trim_end()) + "\n"
+}
+
+fn variant(session: &Session<'_>, outcome: &Outcome, with_note: bool, width: usize) -> String {
     let verdicts: Vec<&Verdict> = session.verdicts(outcome).collect();
     let Some(judged) = session.judged(outcome) else { return String::new() };
     let (told, style) = summary(judged, &verdicts);
     let mut out = format!("{}: {}\n", painted(BOLD, outcome.variant()), painted(style, told));
-    if !judged.altered.is_empty() {
-        let what = judged.altered.join(" and ");
-        let text = format!("The {what} are not the lab's own, so nothing is expected: see what comes.");
-        out.push_str(&painted(NOTE, hanging(&text, "  ", "  ", width).trim_end()));
-        out.push('\n');
+    if with_note && !judged.altered.is_empty() {
+        out.push_str(&note(judged, "  ", width));
     }
     for verdict in verdicts {
         out.push_str(&one(verdict, judged.altered.is_empty(), width));

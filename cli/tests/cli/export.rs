@@ -82,15 +82,17 @@ fn an_unreachable_receiver_leaves_the_files_and_the_command_that_sends_them() {
     for part in [
         format!("error: {recorded} of {recorded} spans were not acknowledged"),
         "receiver not reachable".to_owned(),
-        format!(
-            "All of them are in {path}/open; send them again with\n  shaketable export {path}/open --to {url}"
-        ),
+        format!("All of them are in {path}; send them again with\n  shaketable export {path} --to {url}"),
     ] {
         assert!(ran.error.contains(&part), "{}", ran.error);
     }
     assert_eq!(names(&folder.path().join("open")), FILES);
     // The results were shown before.
     assert!(ran.out.contains("broke, as it should"));
+
+    // Another run beside it is not sent along.
+    let ran = run(&["scenario", "till-queue", "--variant", "guarded", "--otlp", &url, "--out", path]);
+    assert!(ran.error.contains(&format!("shaketable export {path}/guarded --to {url}")), "{}", ran.error);
 
     // And the command works, with a receiver.
     let receiver = Receiver::that_rejects(0);
@@ -110,7 +112,7 @@ fn spans_that_a_receiver_rejects_are_counted() {
     for part in [
         format!("error: {} of ", 2 * requests),
         "rejected: no room".to_owned(),
-        format!("shaketable export {path}/open --to"),
+        format!("shaketable export {path} --to"),
     ] {
         assert!(ran.error.contains(&part), "{}", ran.error);
     }
