@@ -1,8 +1,9 @@
 //! Labs: each tells what happens to a distributed system, lets it happen, and holds what came of it against what the story
 //! says.
 //!
-//! [`lab`] says how to write one, [`measure`] what can be asked of a run, and [`catalogue`] lists them all, in teaching order.
+//! [`lab`] says how to write one, [`cast`] holds the parts they are played with, [`measure`] what can be asked of a run, and [`catalogue`] lists them all, in teaching order.
 
+pub mod cast;
 pub mod lab;
 pub mod measure;
 pub mod prelude;

@@ -19,6 +19,7 @@ pub use sim_core::{
 };
 
 pub use crate::{
+    cast::*,
     lab::{
         About, Expectations, Lab, Variants,
         expectations::{with_knob, without_faults},

@@ -112,9 +112,7 @@ impl Sim {
     /// Only nodes that the topology links can talk; call [`Sim::default_link`] afterwards to let the others talk too.
     pub fn topology(&mut self, topology: Topology) {
         let mut core = self.world.core.borrow_mut();
-        if core.net.topology.is_empty() {
-            core.net.default_link = None;
-        }
+        core.net.default_link = None;
         core.net.topology.merge(topology);
         core.net.epoch += 1;
     }
@@ -201,7 +199,9 @@ impl Sim {
                 if let Some(ending) = self.world.core.borrow().stop.clone() {
                     return ending;
                 }
-                self.bury();
+                if let Some(ending) = self.bury() {
+                    return ending;
+                }
                 self.start_nodes();
                 care = self.world.core.borrow().needs_care();
                 if care {
@@ -254,18 +254,20 @@ impl Sim {
         }
     }
 
-    /// Drops what has died, outside all borrows.
-    fn bury(&self) {
+    /// Drops what has died, outside all borrows. A destructor that panics ends the run.
+    fn bury(&self) -> Option<Ending> {
         loop {
             let (things, futures) = {
                 let mut core = self.world.core.borrow_mut();
                 (std::mem::take(&mut core.graveyard), std::mem::take(&mut core.doomed))
             };
             if things.is_empty() && futures.is_empty() {
-                return;
+                return None;
             }
-            drop(futures);
-            drop(things);
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop((futures, things))));
+            if let Err(panic) = dropped {
+                return Some(Ending::Panicked { node: "-".to_owned(), message: panic_message(&*panic) });
+            }
         }
     }
 
@@ -303,11 +305,7 @@ impl Sim {
                 Ok(care | killed.is_some())
             }
             Err(panic) => {
-                let message = panic
-                    .downcast_ref::<String>()
-                    .cloned()
-                    .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
-                    .unwrap_or_else(|| "a panic without a message".to_owned());
+                let message = panic_message(&*panic);
                 let node = core.nodes[running.node.index()].name.to_string();
                 Err(Ending::Panicked { node, message })
             }
@@ -363,6 +361,15 @@ impl Sim {
             }
         }
     }
+}
+
+/// What a panic says.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 impl Drop for Sim {

@@ -83,3 +83,66 @@ pub async fn yield_now() {
     })
     .await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::ready, task::Context};
+
+    use super::*;
+
+    fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[test]
+    fn the_first_named_of_a_race_wins_a_tie_and_the_second_is_not_even_polled() {
+        let second = poll_fn(|_| -> Poll<()> { panic!("the first was ready") });
+        let mut both = pin!(race(ready(1), second));
+        assert_eq!(poll_once(both.as_mut()), Poll::Ready(Either::First(1)));
+    }
+
+    #[test]
+    fn the_loser_of_a_race_is_dropped_with_it() {
+        struct Flag<'a>(&'a std::cell::Cell<bool>);
+        impl Drop for Flag<'_> {
+            fn drop(&mut self) {
+                self.0.set(true);
+            }
+        }
+        let dropped = std::cell::Cell::new(false);
+        let flag = Flag(&dropped);
+        let loser = async move {
+            let _flag = flag;
+            std::future::pending::<()>().await;
+        };
+        let mut both = Box::pin(race(loser, ready(2)));
+        assert_eq!(poll_once(both.as_mut()), Poll::Ready(Either::Second(2)));
+        drop(both);
+        assert!(dropped.get());
+    }
+
+    #[test]
+    fn a_join_waits_for_all_and_polls_nobody_after_its_end() {
+        let countdown = |mut left: u32, value: u32| {
+            poll_fn(move |_| {
+                assert_ne!(left, u32::MAX, "polled after its end");
+                left = left.wrapping_sub(1);
+                if left == u32::MAX { Poll::Ready(value) } else { Poll::Pending }
+            })
+        };
+        let mut all = pin!(join_all([countdown(2, 7), countdown(0, 8), countdown(1, 9)]));
+        assert!(poll_once(all.as_mut()).is_pending());
+        assert!(poll_once(all.as_mut()).is_pending());
+        assert_eq!(poll_once(all.as_mut()), Poll::Ready(vec![7, 8, 9]));
+        let mut two = pin!(join(countdown(1, 1), countdown(0, 2)));
+        assert!(poll_once(two.as_mut()).is_pending());
+        assert_eq!(poll_once(two.as_mut()), Poll::Ready((1, 2)));
+    }
+
+    #[test]
+    fn giving_way_is_one_pending_poll() {
+        let mut once = pin!(yield_now());
+        assert!(poll_once(once.as_mut()).is_pending());
+        assert!(poll_once(once.as_mut()).is_ready());
+    }
+}

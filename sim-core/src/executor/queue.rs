@@ -61,7 +61,7 @@ const NUMBER: u32 = 1 << 31;
 const LEVELS: usize = 11;
 const DIGIT: u32 = 6;
 /// A bucket with at most so many entries is sorted at once; a run with more gives its later half back to the wheel.
-const RUN: usize = 32;
+const RUN: usize = 64;
 
 /// See the module.
 pub(crate) struct EventQueue<E> {

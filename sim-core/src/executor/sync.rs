@@ -316,14 +316,18 @@ impl<T> Future for Recv<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let receiver = self.receiver;
         let mut state = receiver.state.borrow_mut();
-        if let Some(id) = self.id.take() {
-            state.receivers.retain(|(other, _)| *other != id);
+        let place = self.id.and_then(|id| state.receivers.iter().position(|(other, _)| *other == id));
+        if !state.items.is_empty() || state.senders == 0 {
+            if let Some(place) = place {
+                state.receivers.remove(place);
+            }
+            self.id = None;
+            return Poll::Ready(state.items.pop_front());
         }
-        if let Some(item) = state.items.pop_front() {
-            return Poll::Ready(Some(item));
-        }
-        if state.senders == 0 {
-            return Poll::Ready(None);
+        if let Some(place) = place {
+            // Polled in vain, as in a race where the other side woke the task: it keeps its place.
+            state.receivers[place].1.clone_from(cx.waker());
+            return Poll::Pending;
         }
         let id = state.next_id;
         state.next_id += 1;
@@ -456,3 +460,6 @@ impl Future for Notified {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;

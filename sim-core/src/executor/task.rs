@@ -40,18 +40,7 @@ impl SharedReady {
 
 struct TaskWaker {
     id: TaskId,
-    queued: AtomicBool,
     ready: Arc<SharedReady>,
-}
-
-impl TaskWaker {
-    /// Sets the mark; gives whether it was clear. One thread: no need for an atomic exchange.
-    #[inline]
-    fn mark(&self) -> bool {
-        let clear = !self.queued.load(Ordering::Relaxed);
-        self.queued.store(true, Ordering::Relaxed);
-        clear
-    }
 }
 
 impl Wake for TaskWaker {
@@ -60,9 +49,7 @@ impl Wake for TaskWaker {
     }
     #[inline]
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.mark() {
-            self.ready.push(self.id);
-        }
+        self.ready.push(self.id);
     }
 }
 
@@ -73,18 +60,19 @@ pub(crate) enum WakeTarget {
     Waker(Waker),
 }
 
+#[repr(align(64))]
 struct TaskSlot {
     generation: u32,
     /// `None` while the task is polled.
     future: Option<TaskFuture>,
-    /// Made with the slot; `None` while the task is polled.
+    /// `None` while the task is polled.
     waker: Option<Waker>,
-    /// The same thing typed, for its mark.
-    typed: Option<Arc<TaskWaker>>,
     node: NodeId,
     incarnation: u32,
     span: SpanIndex,
     live: bool,
+    /// Woken and not yet polled: it is in the ready queue, or parked.
+    queued: bool,
 }
 
 /// A task on its way to a poll.
@@ -141,11 +129,11 @@ impl Tasks {
                 generation: 0,
                 future: None,
                 waker: None,
-                typed: None,
                 node,
                 incarnation,
                 span,
                 live: false,
+                queued: false,
             });
             self.slots.len() as u32 - 1
         });
@@ -154,19 +142,7 @@ impl Tasks {
         let id = TaskId { slot, generation: entry.generation };
         entry.future = Some(future);
         (entry.node, entry.incarnation, entry.span, entry.live) = (node, incarnation, span, true);
-        // The waker of the slot's last task serves again, unless somebody still holds it.
-        entry.waker = None;
-        let reused = entry.typed.take().and_then(|mut typed| {
-            let inner = Arc::get_mut(&mut typed)?;
-            inner.id = id;
-            *inner.queued.get_mut() = true;
-            Some(typed)
-        });
-        let typed = reused.unwrap_or_else(|| {
-            Arc::new(TaskWaker { id, queued: AtomicBool::new(true), ready: Arc::clone(&self.shared) })
-        });
-        entry.waker = Some(Waker::from(Arc::clone(&typed)));
-        entry.typed = Some(typed);
+        entry.waker = Some(Waker::from(Arc::new(TaskWaker { id, ready: Arc::clone(&self.shared) })));
         self.push_ready(id);
         id
     }
@@ -174,16 +150,28 @@ impl Tasks {
     /// Takes in what wakers have woken.
     #[cold]
     fn take_shared(&mut self) {
-        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        self.ready.extend(queue.drain(..));
-        self.shared.waiting.store(false, Ordering::Relaxed);
+        let shared = Arc::clone(&self.shared);
+        let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.waiting.store(false, Ordering::Relaxed);
+        for id in queue.drain(..) {
+            self.mark_ready(id);
+        }
+    }
+    /// Puts a task at the end of the ready queue, unless it is there already or is no more.
+    #[inline]
+    fn mark_ready(&mut self, id: TaskId) {
+        let slot = &mut self.slots[id.slot as usize];
+        if slot.generation == id.generation && slot.live && !slot.queued {
+            slot.queued = true;
+            self.ready.push_back(id);
+        }
     }
     #[inline]
     fn push_ready(&mut self, id: TaskId) {
         if self.shared.waiting.load(Ordering::Relaxed) {
             self.take_shared();
         }
-        self.ready.push_back(id);
+        self.mark_ready(id);
     }
     /// The task that was woken first.
     #[inline]
@@ -216,15 +204,7 @@ impl Tasks {
     #[inline]
     pub(crate) fn wake_target(&mut self, target: WakeTarget) {
         match target {
-            WakeTarget::Task(id) => {
-                let slot = &self.slots[id.slot as usize];
-                if slot.generation == id.generation
-                    && slot.live
-                    && slot.typed.as_ref().is_some_and(|typed| typed.mark())
-                {
-                    self.push_ready(id);
-                }
-            }
+            WakeTarget::Task(id) => self.push_ready(id),
             WakeTarget::Waker(waker) => waker.wake(),
         }
     }
@@ -236,9 +216,7 @@ impl Tasks {
         if slot.generation != id.generation || !slot.live {
             return Fetched::Gone;
         }
-        if let Some(typed) = &slot.typed {
-            typed.queued.store(false, Ordering::Relaxed);
-        }
+        slot.queued = false;
         match (slot.future.take(), slot.waker.take()) {
             (Some(future), Some(waker)) => {
                 self.current = Some((id, waker.data()));
@@ -248,13 +226,13 @@ impl Tasks {
         }
     }
 
-    /// Puts a task at the end of the ready queue.
-    pub(crate) fn wake(&mut self, id: TaskId) {
-        let slot = &self.slots[id.slot as usize];
-        if slot.generation == id.generation && slot.live {
-            // Its waker's mark is still set from the wake that was parked, so it is in no queue yet.
-            self.push_ready(id);
+    /// Puts a parked task back at the end of the ready queue.
+    pub(crate) fn unpark(&mut self, id: TaskId) {
+        let slot = &mut self.slots[id.slot as usize];
+        if slot.generation == id.generation {
+            slot.queued = false;
         }
+        self.push_ready(id);
     }
 
     /// The node that a task belongs to, while it lives.
@@ -289,6 +267,8 @@ impl Tasks {
             return None;
         }
         slot.live = false;
+        slot.queued = false;
+        slot.waker = None;
         self.live -= 1;
         self.free.push(id.slot);
         slot.future.take()
@@ -311,5 +291,118 @@ impl Tasks {
         self.live = 0;
         self.ready.clear();
         self.slots.drain(..).filter_map(|slot| slot.future).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn idle() -> TaskFuture {
+        Box::pin(std::future::pending())
+    }
+    fn spawn(tasks: &mut Tasks, node: u32, incarnation: u32) -> TaskId {
+        tasks.spawn(idle(), NodeId(node), incarnation, SpanIndex::NONE)
+    }
+    fn run(tasks: &mut Tasks, id: TaskId) -> Waker {
+        let Fetched::Run(running) = tasks.fetch(id) else { panic!("it lives") };
+        let waker = running.waker.clone();
+        assert!(tasks.put_back(id, running).is_none());
+        waker
+    }
+    fn ready(tasks: &mut Tasks) -> Vec<TaskId> {
+        std::iter::from_fn(|| tasks.pop_ready()).collect()
+    }
+
+    #[test]
+    fn tasks_become_ready_in_order_and_each_once_however_often_it_is_woken() {
+        let mut tasks = Tasks::new();
+        let (a, b) = (spawn(&mut tasks, 0, 0), spawn(&mut tasks, 0, 0));
+        assert_eq!(ready(&mut tasks), [a, b]);
+        let (wake_a, wake_b) = (run(&mut tasks, a), run(&mut tasks, b));
+        wake_b.wake_by_ref();
+        wake_a.wake_by_ref();
+        wake_b.wake_by_ref();
+        assert_eq!(ready(&mut tasks), [b, a]);
+        run(&mut tasks, b);
+        wake_b.wake();
+        assert_eq!(ready(&mut tasks), [b], "a poll clears the mark");
+    }
+
+    #[test]
+    fn a_task_woken_by_its_name_and_one_woken_by_its_waker_keep_their_order() {
+        let mut tasks = Tasks::new();
+        let ids: Vec<TaskId> = (0..3).map(|_| spawn(&mut tasks, 0, 0)).collect();
+        ready(&mut tasks);
+        let mut wake = Vec::new();
+        for &id in &ids {
+            let Fetched::Run(running) = tasks.fetch(id) else { panic!("it lives") };
+            let target = tasks.target(&running.waker);
+            assert!(matches!(target, WakeTarget::Task(_)) && tasks.is_target(&target, &running.waker));
+            assert!(!tasks.is_target(&target, Waker::noop()));
+            assert!(matches!(tasks.target(Waker::noop()), WakeTarget::Waker(_)));
+            wake.push((target, running.waker.clone()));
+            tasks.put_back(id, running);
+        }
+        let (name_of_1, waker_of_1) = wake.remove(1);
+        let [(name_of_0, _), (name_of_2, waker_of_2)] = wake.try_into().ok().expect("two are left");
+        waker_of_2.wake_by_ref();
+        tasks.wake_target(name_of_1);
+        waker_of_1.wake();
+        tasks.wake_target(name_of_2);
+        tasks.wake_target(name_of_0);
+        assert_eq!(ready(&mut tasks), [ids[2], ids[1], ids[0]]);
+    }
+
+    #[test]
+    fn a_waker_that_outlives_its_task_wakes_nobody_in_its_place() {
+        let mut tasks = Tasks::new();
+        let old = spawn(&mut tasks, 0, 0);
+        let waker = run(&mut tasks, old);
+        drop(tasks.end(old));
+        let new = spawn(&mut tasks, 0, 0);
+        assert_eq!((new.slot, new != old), (old.slot, true), "the slot is used again");
+        assert_eq!(ready(&mut tasks), [old, new]);
+        assert!(matches!(tasks.fetch(old), Fetched::Gone));
+        let _own = run(&mut tasks, new);
+        waker.wake();
+        assert!(!ready(&mut tasks).contains(&new));
+    }
+
+    #[test]
+    fn a_slot_whose_waker_nobody_holds_uses_it_again() {
+        let mut tasks = Tasks::new();
+        let old = spawn(&mut tasks, 0, 0);
+        drop(run(&mut tasks, old));
+        drop(tasks.end(old));
+        ready(&mut tasks);
+        let new = spawn(&mut tasks, 0, 0);
+        assert_eq!(ready(&mut tasks), [new], "it is in the queue from its start");
+        let waker = run(&mut tasks, new);
+        waker.wake();
+        assert_eq!(ready(&mut tasks), [new]);
+    }
+
+    #[test]
+    fn a_task_that_is_killed_while_it_is_polled_gives_its_future_back() {
+        let mut tasks = Tasks::new();
+        let id = spawn(&mut tasks, 3, 0);
+        let Fetched::Run(running) = tasks.fetch(id) else { panic!("it lives") };
+        assert_eq!(tasks.end_of_node(NodeId(3), 1).len(), 0, "its future is elsewhere");
+        assert!(tasks.put_back(id, running).is_some());
+        assert!(matches!(tasks.fetch(id), Fetched::Gone));
+    }
+
+    #[test]
+    fn the_end_of_a_node_takes_the_tasks_of_its_old_incarnations_alone() {
+        let mut tasks = Tasks::new();
+        let old = spawn(&mut tasks, 3, 0);
+        let new = spawn(&mut tasks, 3, 1);
+        let other = spawn(&mut tasks, 4, 0);
+        assert_eq!(tasks.end_of_node(NodeId(3), 1).len(), 1);
+        assert_eq!(tasks.node_of(old), None);
+        assert_eq!((tasks.node_of(new), tasks.node_of(other)), (Some(NodeId(3)), Some(NodeId(4))));
+        assert_eq!(tasks.live, 2);
+        assert_eq!(tasks.clear().len(), 2);
     }
 }

@@ -310,7 +310,7 @@ impl Core {
             FaultKind::Crash | FaultKind::PowerFailure => {
                 for &node in nodes {
                     if begin {
-                        if self.nodes[node.index()].up {
+                        if self.nodes[node.index()].up || self.starts.contains(&node) {
                             self.faults_touch(number);
                         }
                         self.crash(node, fault.what == FaultKind::PowerFailure, "fault");
@@ -349,7 +349,8 @@ impl Core {
             }
             FaultKind::MemoryLimit(bytes) => {
                 for &node in nodes {
-                    self.nodes[node.index()].memory.limit = begin.then_some(*bytes);
+                    let memory = &mut self.nodes[node.index()].memory;
+                    memory.limit = if begin { Some(*bytes) } else { memory.own_limit };
                     if begin {
                         self.memory_check(node);
                     }

@@ -129,9 +129,9 @@ impl Fault {
 pub enum When {
     /// At that virtual time.
     At(Duration),
-    /// When a message of that description has been put on the wire.
+    /// When a message of that description has been sent, whether or not it gets through. Retransmissions do not count.
     Sent(MessageTrigger),
-    /// When a message of that description has been handed to its receiver.
+    /// When a message of that description has been handed to its receiver; by a stream once, and in order.
     Delivered(MessageTrigger),
     /// When a node's state takes a value.
     State(StateTrigger),

@@ -10,75 +10,98 @@ use crate::{
 
 const BILLION: i128 = 1_000_000_000;
 
-/// See the module.
-#[derive(Clone, Copy, Debug)]
+/// See the module. A clock that does not drift is two numbers; what a drift needs lies elsewhere.
+#[derive(Clone, Debug)]
 pub(crate) struct Clock {
-    /// The last change of the drift, in true and in local time.
+    /// Local minus true time, while there is no drift.
+    skew: i64,
+    /// Wall clock minus what an exact one with this oscillator would show.
+    offset: i64,
+    drift: Option<Box<Drift>>,
+}
+
+/// An oscillator that is too fast or too slow.
+#[derive(Clone, Copy, Debug)]
+struct Drift {
+    /// When it began, in true and in local time.
     base_true: u64,
     base_local: u64,
     /// How much faster than true time, in parts in a billion.
-    drift: i64,
-    /// Wall clock minus what an exact one with this oscillator would show.
-    offset: i64,
+    ppb: i64,
+}
+
+impl Drift {
+    fn monotonic(&self, now: SimTime) -> u64 {
+        let elapsed = now.as_nanos() - self.base_true;
+        let local = i128::from(elapsed) * (BILLION + i128::from(self.ppb)) / BILLION;
+        self.base_local + u64::try_from(local).unwrap_or(u64::MAX)
+    }
+    fn when(&self, reading: u64) -> u64 {
+        let local = reading.saturating_sub(self.base_local);
+        let rate = BILLION + i128::from(self.ppb);
+        let elapsed = (i128::from(local) * BILLION + rate - 1) / rate;
+        self.base_true.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
 }
 
 impl Clock {
     pub(crate) fn new(offset: Offset, drift_ppm: f64) -> Self {
-        Self { base_true: 0, base_local: 0, drift: ppm_to_ppb(drift_ppm), offset: offset.as_nanos() }
+        let mut clock = Self { skew: 0, offset: offset.as_nanos(), drift: None };
+        clock.set_drift(SimTime::ZERO, drift_ppm);
+        clock
     }
 
     /// The monotonic clock at a true time that is not before the last change.
     #[inline]
     pub(crate) fn monotonic(&self, now: SimTime) -> Monotonic {
-        let elapsed = now.as_nanos() - self.base_true;
-        if self.drift == 0 {
-            return Monotonic::from_nanos(self.base_local + elapsed);
-        }
-        let local = i128::from(elapsed) * (BILLION + i128::from(self.drift)) / BILLION;
-        Monotonic::from_nanos(self.base_local + u64::try_from(local).unwrap_or(u64::MAX))
+        Monotonic::from_nanos(match &self.drift {
+            None => now.as_nanos().saturating_add_signed(self.skew),
+            Some(drift) => drift.monotonic(now),
+        })
     }
 
     /// The wall clock at a true time.
+    #[inline]
     pub(crate) fn wall(&self, now: SimTime) -> Wall {
-        let reading = i128::from(Wall::START.as_nanos())
-            + i128::from(self.monotonic(now).as_nanos())
-            + i128::from(self.offset);
-        Wall::from_nanos(u64::try_from(reading.max(0)).unwrap_or(u64::MAX))
+        let exact = self.monotonic(now).as_nanos().saturating_add(Wall::START.as_nanos());
+        Wall::from_nanos(exact.saturating_add_signed(self.offset))
     }
 
     /// Wall clock minus true time, in nanoseconds: what the observer sees of its error.
     #[inline]
     pub(crate) fn error(&self, now: SimTime) -> i64 {
-        if self.drift == 0 {
-            return self.offset + self.base_local as i64 - self.base_true as i64;
+        match &self.drift {
+            None => self.offset + self.skew,
+            Some(_) => self.wall(now).since_run_start() - now.as_nanos() as i64,
         }
-        self.wall(now).since_run_start() - now.as_nanos() as i64
     }
 
     /// The first true time at which the monotonic clock shows at least `reading`.
     #[inline]
     pub(crate) fn when(&self, reading: Monotonic) -> SimTime {
-        let local = reading.as_nanos().saturating_sub(self.base_local);
-        if self.drift == 0 {
-            return SimTime::from_nanos(self.base_true.saturating_add(local));
-        }
-        let rate = BILLION + i128::from(self.drift);
-        let elapsed = (i128::from(local) * BILLION + rate - 1) / rate;
-        SimTime::from_nanos(self.base_true.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX)))
+        SimTime::from_nanos(match &self.drift {
+            None => reading.as_nanos().saturating_add_signed(-self.skew),
+            Some(drift) => drift.when(reading.as_nanos()),
+        })
     }
 
     /// From now on another drift; both clocks go on from what they show.
     pub(crate) fn set_drift(&mut self, now: SimTime, drift_ppm: f64) {
-        self.base_local = self.monotonic(now).as_nanos();
-        self.base_true = now.as_nanos();
-        self.drift = ppm_to_ppb(drift_ppm);
+        let local = self.monotonic(now).as_nanos();
+        let ppb = ppm_to_ppb(drift_ppm);
+        if ppb == 0 {
+            self.skew = local as i64 - now.as_nanos() as i64;
+            self.drift = None;
+        } else {
+            self.drift = Some(Box::new(Drift { base_true: now.as_nanos(), base_local: local, ppb }));
+        }
     }
     /// The wall clock jumps.
     pub(crate) fn jump(&mut self, by: Offset) {
         self.offset = self.offset.saturating_add(by.as_nanos());
     }
     pub(crate) fn drift_ppm(&self) -> f64 {
-        self.drift as f64 / 1_000.0
+        self.drift.as_ref().map_or(0.0, |drift| drift.ppb as f64 / 1_000.0)
     }
 }
 

@@ -116,10 +116,16 @@ impl Cpu {
     pub(crate) fn queued(&self) -> usize {
         self.queue.len() - self.withdrawn
     }
-    /// Forgets all jobs: their node has crashed.
-    pub(crate) fn crash(&mut self) {
+    /// Forgets all jobs: their node has crashed. Gives their events, which must not find the jobs of the next process.
+    #[must_use = "the events are to be withdrawn"]
+    pub(crate) fn crash(&mut self) -> Vec<EventKey> {
         let (cores, discipline, slow, paused) = (self.cores, self.discipline, self.slow, self.paused);
-        *self = Self { slow, paused, ..Self::new(cores, discipline) };
+        let old = std::mem::replace(self, Self { slow, paused, ..Self::new(cores, discipline) });
+        let running = old.jobs.iter().filter_map(|job| match job.phase {
+            Phase::Running { event, .. } => event,
+            _ => None,
+        });
+        running.chain(old.sharing.and_then(|sharing| sharing.event)).collect()
     }
 }
 

@@ -8,8 +8,16 @@ use crate::{
 /// The memory of one node.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
+    /// The limit now, and the node's own, which is back when a fault that changed it is over.
     pub(crate) limit: Option<u64>,
+    pub(crate) own_limit: Option<u64>,
     pub(crate) used: u64,
+}
+
+impl Memory {
+    pub(crate) fn new(limit: Option<u64>) -> Self {
+        Self { limit, own_limit: limit, used: 0 }
+    }
 }
 
 /// Memory in use; given back when dropped.

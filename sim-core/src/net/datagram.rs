@@ -63,8 +63,7 @@ impl Node {
         if !self.is_current(&core) {
             return;
         }
-        let mut packet = core.net.packet();
-        codec::encode_into(message, &mut packet.bytes);
+        let packet = core.net.packet_with(0, message);
         let span = core.current_span;
         core.send_datagram(self.id(), to, port, packet, codec::kind_of(message), span);
     }

@@ -5,6 +5,7 @@
 //! or not; retransmissions and copies have words of their own. So a packet that is lost shifts nobody's delay, and an
 //! override can name a draw.
 
+mod bytes;
 pub mod datagram;
 pub(crate) mod interface;
 mod link;
@@ -17,6 +18,7 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
+pub(crate) use bytes::Bytes;
 pub use link::{Link, Loss, Reordering};
 pub use topology::Topology;
 
@@ -78,11 +80,9 @@ pub(crate) enum Route {
     },
 }
 
-/// What a packet carries.
-pub(crate) type Bytes = Vec<u8>;
-
 /// A packet: on the wire, or waiting to be sent again. It travels in a box that is used again.
 #[derive(Clone)]
+#[repr(align(64))]
 pub(crate) struct Packet {
     pub(crate) from: NodeId,
     pub(crate) to: NodeId,
@@ -150,6 +150,7 @@ struct KindCounter {
 }
 
 /// An ordered pair of nodes that has talked.
+#[repr(align(64))]
 pub(crate) struct Pair {
     pub(crate) from: NodeId,
     pub(crate) to: NodeId,
@@ -160,13 +161,30 @@ pub(crate) struct Pair {
     /// The link as it is now; `None` where the two cannot talk.
     link: Option<Rc<Link>>,
     /// Which faults change it, and which blocks it.
-    pub(crate) changed_by: Vec<u32>,
-    pub(crate) blocked_by: Option<u32>,
+    changed_by: Option<Box<[u32]>>,
+    blocked_by: Option<u32>,
     /// At which state of the network the three were worked out.
     epoch: u32,
+    /// What only links with a memory have.
+    memory: Option<Box<LinkMemory>>,
+}
+
+/// What a link remembers from packet to packet.
+#[derive(Default)]
+struct LinkMemory {
     last_arrival: SimTime,
-    bottleneck: Option<Box<Interface>>,
+    bottleneck: Option<Interface>,
+    /// Bursty loss: the bad state.
     bad: bool,
+}
+
+impl Pair {
+    /// On an ordered link nothing arrives before what was sent earlier.
+    fn after_the_last(&mut self, arrives: SimTime) -> SimTime {
+        let memory = self.memory.get_or_insert_default();
+        memory.last_arrival = memory.last_arrival.max(arrives);
+        memory.last_arrival
+    }
 }
 
 /// All of the network.
@@ -179,6 +197,7 @@ pub(crate) struct Network {
     free_packets: Vec<u32>,
     /// Boxes to use again.
     spare: Vec<Box<Packet>>,
+    scratch: Vec<u8>,
     pub(crate) connections: Vec<stream::Connection>,
     pub(crate) channels: FxHashMap<(u32, u32, u16), u32>,
     pub(crate) default_link: Option<Rc<Link>>,
@@ -207,6 +226,7 @@ impl Network {
             packets: Vec::new(),
             free_packets: Vec::new(),
             spare: Vec::new(),
+            scratch: Vec::new(),
             connections: Vec::new(),
             channels: FxHashMap::default(),
             default_link: Some(Rc::new(Link::default())),
@@ -219,7 +239,18 @@ impl Network {
     pub(crate) fn plan_override(&mut self, from: NodeId, to: NodeId, one: PlannedOverride) {
         self.overrides.entry((from.0, to.0)).or_default().push(one);
     }
-    /// A packet without content, to write a message into.
+    /// A packet with a message, after so many zeros of room for a head. It is encoded in a buffer that stays in the cache and
+    /// then copied at once: an encoder writes byte by byte.
+    #[inline]
+    pub(crate) fn packet_with<T: serde::Serialize>(&mut self, head: usize, message: &T) -> Box<Packet> {
+        self.scratch.clear();
+        self.scratch.resize(head, 0);
+        crate::codec::encode_into(message, &mut self.scratch);
+        let mut packet = self.packet();
+        packet.bytes.extend_from_slice(&self.scratch);
+        packet
+    }
+    /// A packet without content.
     #[inline]
     pub(crate) fn packet(&mut self) -> Box<Packet> {
         self.spare.pop().unwrap_or_else(|| Box::new(Packet::empty()))
@@ -245,7 +276,7 @@ impl Network {
     pub(crate) fn on_the_wire(&self, slot: u32) -> &Packet {
         self.packets[slot as usize].as_ref().expect("its event has not happened yet")
     }
-    /// Takes a packet out of its slot.
+    /// Takes a packet off the wire.
     #[inline]
     pub(crate) fn take(&mut self, slot: u32) -> Box<Packet> {
         self.free_packets.push(slot);
@@ -281,12 +312,10 @@ impl Core {
             kinds: smallvec::SmallVec::new(),
             total: 0,
             link: None,
-            changed_by: Vec::new(),
+            changed_by: None,
             blocked_by: None,
             epoch: 0,
-            last_arrival: SimTime::ZERO,
-            bottleneck: None,
-            bad: false,
+            memory: None,
         });
         self.net.pair_of.insert((from.0, to.0), pair);
         pair
@@ -337,14 +366,16 @@ impl Core {
         let blocked_by = self.blocking_fault(from, to);
         let epoch = self.net.epoch;
         let entry = &mut self.net.pairs[pair as usize];
-        match link.as_ref().and_then(|l| l.bandwidth.map(|b| (b, l.queue))) {
-            Some((bandwidth, queue)) => {
-                if !entry.bottleneck.as_ref().is_some_and(|b| b.is(bandwidth, queue)) {
-                    entry.bottleneck = Interface::new(Some(bandwidth), Some(queue));
-                }
+        if let Some(link) = &link
+            && (link.ordered || link.bandwidth.is_some() || matches!(link.loss, Loss::Bursty { .. }))
+        {
+            let memory = entry.memory.get_or_insert_default();
+            let same = |b: &Interface| link.bandwidth.is_some_and(|bandwidth| b.is(bandwidth, link.queue));
+            if !memory.bottleneck.as_ref().is_some_and(same) {
+                memory.bottleneck = Interface::new(link.bandwidth, Some(link.queue)).map(|b| *b);
             }
-            None => entry.bottleneck = None,
         }
+        let changed_by = (!changed_by.is_empty()).then(|| changed_by.into_boxed_slice());
         (entry.link, entry.changed_by, entry.blocked_by, entry.epoch) = (link, changed_by, blocked_by, epoch);
     }
 
@@ -400,26 +431,28 @@ impl Core {
         // What the interface has no room for never leaves the node.
         let size = u64::from(packet.size());
         let mut departs = now;
-        if let Some(interface) = &mut self.nodes[packet.from.index()].interface {
+        if self.nodes[packet.from.index()].has_interface
+            && let Some(interface) = &mut self.nodes[packet.from.index()].interface
+        {
             match interface.enqueue(now, size) {
                 Some(at) => departs = at,
-                None => return self.lose(packet, "queue full"),
+                None => return self.lose_after_trigger(packet, "queue full"),
             }
         }
         let entry = &mut self.net.pairs[pair];
         let Some(link) = entry.link.clone() else { return self.lose(packet, "no link") };
-        if let Some(bottleneck) = &mut entry.bottleneck {
+        if let Some(bottleneck) = entry.memory.as_mut().and_then(|memory| memory.bottleneck.as_mut()) {
             match bottleneck.enqueue(departs, size) {
                 Some(at) => departs = at,
-                None => return self.lose(packet, "queue full"),
+                None => return self.lose_after_trigger(packet, "queue full"),
             }
         }
         if let Some(fault) = entry.blocked_by {
             self.faults_touch(fault);
             return self.lose_after_trigger(packet, "partition");
         }
-        if !entry.changed_by.is_empty() {
-            for fault in entry.changed_by.clone() {
+        if let Some(faults) = &entry.changed_by {
+            for fault in faults.clone() {
                 self.faults_touch(fault);
             }
         }
@@ -434,10 +467,12 @@ impl Core {
             Loss::Never => false,
             Loss::Independent(p) => chance(role::LOSS, p),
             Loss::Bursty { worsens, recovers, good, bad } => {
-                let moves = chance(role::BURST, if entry.bad { recovers } else { worsens });
-                let state = entry.bad != moves;
-                self.net.pairs[pair].bad = state;
-                chance(role::LOSS, if state { bad } else { good })
+                let was = entry.memory.as_ref().is_some_and(|memory| memory.bad);
+                let is = was != chance(role::BURST, if was { recovers } else { worsens });
+                if let Some(memory) = &mut self.net.pairs[pair].memory {
+                    memory.bad = is;
+                }
+                chance(role::LOSS, if is { bad } else { good })
             }
         };
         let mut delay = match &link.delay {
@@ -490,17 +525,17 @@ impl Core {
         }
         let mut arrives = departs + delay;
         if link.ordered {
-            let entry = &mut self.net.pairs[pair];
-            arrives = arrives.max(entry.last_arrival);
-            entry.last_arrival = arrives;
+            arrives = self.net.pairs[pair].after_the_last(arrives);
         }
-        let triggers = self.faults.has_triggers().then(|| (packet.kind, packet.from, packet.to));
+        let triggers = (packet.attempt == 0 && self.faults.has_triggers()).then_some((
+            packet.kind,
+            packet.from,
+            packet.to,
+        ));
         if duplicated {
             let mut copy_at = departs + link.delay.sample(word(role::COPY_DELAY));
             if link.ordered {
-                let entry = &mut self.net.pairs[pair];
-                copy_at = copy_at.max(entry.last_arrival);
-                entry.last_arrival = copy_at;
+                copy_at = self.net.pairs[pair].after_the_last(copy_at);
             }
             let mut copy = packet.clone();
             copy.duplicate = true;
@@ -561,9 +596,10 @@ impl Core {
 
     /// A lost packet has left its sender all the same: triggers see it.
     fn lose_after_trigger(&mut self, packet: Box<Packet>, reason: &str) {
-        let (kind, from, to) = (packet.kind, packet.from, packet.to);
+        let (kind, from, to, attempt) = (packet.kind, packet.from, packet.to, packet.attempt);
         self.lose(packet, reason);
-        if self.faults.has_triggers() {
+        // A retransmission is no new message.
+        if attempt == 0 && self.faults.has_triggers() {
             self.trigger_sent(kind, from, to);
         }
     }
@@ -604,6 +640,8 @@ impl Core {
             self.recorder.message_fate(packet.message, Fate::Arrived(self.now));
         }
         let (kind, from, to) = (packet.kind, packet.from, packet.to);
+        // A segment is delivered when the stream hands it over: once, and in its turn.
+        let delivered = !matches!(packet.route, Route::Segment { .. });
         match packet.route {
             Route::Datagram { port } => self.arrive_datagram(packet, port),
             Route::Segment { connection, side, sequence, last } => {
@@ -615,7 +653,7 @@ impl Core {
                 self.arrive_reset(packet, connection, side, refused)
             }
         }
-        if self.faults.has_triggers() {
+        if delivered && self.faults.has_triggers() {
             self.trigger_delivered(kind, from, to);
         }
     }
@@ -626,7 +664,8 @@ impl Core {
             self.refresh_pair(pair);
         }
         let entry = &self.net.pairs[pair as usize];
-        if entry.blocked_by.is_some() {
+        if let Some(fault) = entry.blocked_by {
+            self.faults_touch(fault);
             return false;
         }
         let Some(link) = &entry.link else { return false };
@@ -634,7 +673,7 @@ impl Core {
             Loss::Never => return true,
             Loss::Independent(p) => p,
             Loss::Bursty { good, bad, .. } => {
-                if entry.bad {
+                if entry.memory.as_ref().is_some_and(|memory| memory.bad) {
                     bad
                 } else {
                     good
@@ -649,3 +688,6 @@ impl Core {
 
 /// Sets the words of acknowledgements apart from those of messages.
 const ACKNOWLEDGEMENT: u64 = 0x6163_6b6e_6f77_6c65;
+
+/// Two cache lines: see the module `bytes`.
+const _: () = assert!(size_of::<Packet>() == 128 && size_of::<Pair>() == 128);

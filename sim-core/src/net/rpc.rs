@@ -251,7 +251,7 @@ impl Core {
     /// Tells the server that nobody waits any more.
     fn send_cancel(&mut self, connection: u32, number: u64) {
         let mut packet = self.net.packet();
-        packet.bytes.resize(HEAD, 0);
+        packet.bytes.begin_with_zeros(HEAD);
         write_head(&mut packet.bytes, CANCEL, number);
         self.send_segment(connection, 0, packet, "cancel", SpanIndex::NONE);
     }
@@ -387,7 +387,7 @@ impl Core {
 
     fn send_failure(&mut self, connection: u32, number: u64, reason: &str) {
         let mut packet = self.net.packet();
-        packet.bytes.resize(HEAD, 0);
+        packet.bytes.begin_with_zeros(HEAD);
         write_head(&mut packet.bytes, FAILURE, number);
         packet.bytes.extend_from_slice(reason.as_bytes());
         self.send_segment(connection, 1, packet, "failure", SpanIndex::NONE);
@@ -424,9 +424,7 @@ enum CallState {
 impl Node {
     /// Calls another node. Without [`Calling::deadline`] it waits for as long as the connection lives.
     pub fn call<Q: Request>(&self, to: NodeId, request: &Q) -> Calling<Q> {
-        let mut packet = self.core().net.packet();
-        packet.bytes.resize(REQUEST_HEAD, 0);
-        codec::encode_into(request, &mut packet.bytes);
+        let packet = self.core().net.packet_with(REQUEST_HEAD, request);
         Calling {
             node: self.clone(),
             to,
@@ -593,10 +591,8 @@ impl Responder {
         if !self.node.is_current(&core) {
             return;
         }
-        let mut packet = core.net.packet();
-        packet.bytes.resize(HEAD, 0);
+        let mut packet = core.net.packet_with(HEAD, response);
         write_head(&mut packet.bytes, RESPONSE, self.info.number);
-        codec::encode_into(response, &mut packet.bytes);
         let now = core.now;
         let span = self.info.span;
         core.send_segment(self.info.connection, 1, packet, codec::kind_of(response), span);

@@ -116,6 +116,9 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     unsent: Vec<Unsent>,
     opened_at: SimTime,
+    /// The latest transmission of the first packet that has arrived, and its number.
+    asked_at: SimTime,
+    asked: u16,
     round_trip: Duration,
     /// Calls that the client has given up, and handlers that wait to hear of it.
     pub(crate) cancelled: std::collections::BTreeSet<u64>,
@@ -144,6 +147,8 @@ impl Core {
             phase: Phase::Opening,
             unsent: Vec::new(),
             opened_at: self.now,
+            asked_at: self.now,
+            asked: 0,
             round_trip: Duration::ZERO,
             cancelled: std::collections::BTreeSet::new(),
             cancel_wakers: Vec::new(),
@@ -209,8 +214,7 @@ impl Core {
                 // The client knows only that its first packet was not answered: that one goes out again.
                 let pair = self.net.connections[connection as usize].ends[0].pair;
                 let slot = self.kind_slot(pair, "open");
-                let opened_at = self.net.connections[connection as usize].opened_at;
-                self.make_handshake(&mut packet, pair, slot, connection, opened_at);
+                self.make_handshake(&mut packet, pair, slot, connection);
                 (connection, true)
             }
             Route::Datagram { .. } | Route::Reset { .. } => return,
@@ -218,7 +222,8 @@ impl Core {
         let least = if handshake { RECONNECT_AFTER } else { RETRANSMIT_AFTER };
         let base = least.max(self.net.connections[connection as usize].round_trip * 2);
         let doubled = base * 2_u64.saturating_pow(u32::from(packet.attempt));
-        let at = (packet.sent + doubled.min(RETRANSMIT_LIMIT)).max(self.now);
+        // The sender's patience ends on time, not at the next transmission after it.
+        let at = (packet.sent + doubled.min(RETRANSMIT_LIMIT)).min(packet.first_sent + GIVE_UP).max(self.now);
         packet.attempt += 1;
         let slot = self.net.store(packet);
         self.queue.push(at, Class::Usual, Event::Retransmit { packet: slot });
@@ -294,6 +299,8 @@ impl Core {
         if !listens {
             return self.refuse(packet);
         }
+        let entry = &mut self.net.connections[connection as usize];
+        (entry.asked_at, entry.asked) = (packet.sent, packet.attempt);
         if phase == Phase::Opening {
             let entry = &mut self.net.connections[connection as usize];
             entry.phase = Phase::Accepted;
@@ -319,14 +326,19 @@ impl Core {
     }
 
     pub(super) fn arrive_opened(&mut self, packet: Box<Packet>, connection: u32) {
-        self.net.recycle(packet);
         let now = self.now;
         let entry = &mut self.net.connections[connection as usize];
-        if entry.phase == Phase::Open || entry.ends[0].closed.is_some() {
+        if entry.ends[0].closed.is_some() {
+            return self.refuse(packet); // whoever asked has crashed or given up
+        }
+        self.net.recycle(packet);
+        let entry = &mut self.net.connections[connection as usize];
+        if entry.phase == Phase::Open {
             return;
         }
         entry.phase = Phase::Open;
-        entry.round_trip = now.since(entry.opened_at);
+        // From the transmission that was answered (Karn): lost ones would make every later time-out as long as they took.
+        entry.round_trip = now.since(entry.asked_at);
         entry.ends[0].wake();
         for unsent in std::mem::take(&mut entry.unsent) {
             self.send_segment_now(connection, 0, unsent.packet, unsent.kind, unsent.span, false);
@@ -360,13 +372,8 @@ impl Core {
         }
         let back = end.pair;
         let acknowledged = self.path_is_open(back, &packet);
-        // For when it must be sent again although it has arrived: nobody needs its content a second time.
-        let meta = (!acknowledged).then(|| {
-            let mut meta = self.net.packet();
-            meta.clone_from(&packet);
-            meta.bytes.clear();
-            meta
-        });
+        // What is not acknowledged goes out again whole: the receiver's copy may be all that it has.
+        let again = (!acknowledged).then(|| packet.clone());
         let entry = &mut self.net.connections[connection as usize];
         if entry.phase == Phase::Accepted && side == 0 {
             entry.phase = Phase::Open;
@@ -395,29 +402,33 @@ impl Core {
             let sender = &mut entry.ends[side as usize];
             sender.acknowledged = sender.acknowledged.max(expected);
         }
-        if let Some(meta) = meta {
+        if let Some(again) = again {
             if self.net.connections[connection as usize].ends[side as usize].acknowledged <= sequence {
                 // The acknowledgement is lost: the sender will send the segment again, unless a later one comes through.
-                self.send_again_later(meta);
+                self.send_again_later(again);
             } else {
-                self.net.recycle(meta);
+                self.net.recycle(again);
             }
         }
     }
 
     #[inline]
     fn deliver_segment(&mut self, connection: u32, receiver: usize, packet: Box<Packet>, last: bool) {
+        let (kind, from, to) = (packet.kind, packet.from, packet.to);
         if self.net.connections[connection as usize].calls {
             self.arrive_call_frame(connection, receiver, packet);
-            return;
-        }
-        let end = &mut self.net.connections[connection as usize].ends[receiver];
-        if last {
-            end.finished = true;
         } else {
-            end.inbox.push_back(packet);
+            let end = &mut self.net.connections[connection as usize].ends[receiver];
+            if last {
+                end.finished = true;
+            } else {
+                end.inbox.push_back(packet);
+            }
+            end.wake();
         }
-        end.wake();
+        if self.faults.has_triggers() {
+            self.trigger_delivered(kind, from, to);
+        }
     }
 
     // ---- the end ----
@@ -472,8 +483,8 @@ impl Core {
         pair: u32,
         slot: super::KindSlot,
         connection: u32,
-        opened_at: SimTime,
     ) {
+        let Connection { opened_at, asked_at, asked, .. } = self.net.connections[connection as usize];
         let entry = &self.net.pairs[pair as usize];
         let counter = &entry.kinds[slot.index as usize];
         packet.from = entry.from;
@@ -484,8 +495,9 @@ impl Core {
         packet.ordinal = counter.count;
         packet.route = Route::Open { connection };
         packet.bytes.clear();
-        packet.sent = opened_at;
+        packet.sent = asked_at;
         packet.first_sent = opened_at;
+        packet.attempt = asked;
         packet.message = super::MessageIndex::NONE;
         packet.duplicate = false;
     }
@@ -600,8 +612,7 @@ impl Stream {
         if let Some(error) = core.net.connections[self.connection as usize].ends[self.side as usize].closed {
             return Err(error);
         }
-        let mut packet = core.net.packet();
-        codec::encode_into(message, &mut packet.bytes);
+        let packet = core.net.packet_with(0, message);
         let span = core.current_span;
         core.send_segment(self.connection, self.side, packet, codec::kind_of(message), span);
         Ok(())
@@ -621,8 +632,11 @@ impl Drop for Stream {
         if !self.node.is_current(&core) {
             return;
         }
-        let entry = &core.net.connections[self.connection as usize];
-        if entry.ends[self.side as usize].closed.is_none() && entry.phase != Phase::Opening {
+        let entry = &mut core.net.connections[self.connection as usize];
+        if entry.phase == Phase::Opening {
+            // Given up before it was open: the answer, if one comes, gets a reset.
+            entry.ends[0].closed = Some(StreamError::Reset);
+        } else if entry.ends[self.side as usize].closed.is_none() {
             let packet = core.net.packet();
             core.send_segment_now(self.connection, self.side, packet, "close", SpanIndex::NONE, true);
         }

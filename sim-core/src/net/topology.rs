@@ -179,9 +179,6 @@ impl Topology {
         }
         Some(longest)
     }
-    pub(crate) fn is_empty(&self) -> bool {
-        self.graph.edge_count() == 0
-    }
 }
 
 #[cfg(test)]

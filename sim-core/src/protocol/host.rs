@@ -10,6 +10,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     task::{Poll, Waker},
 };
@@ -24,7 +25,8 @@ use crate::{
     machine::{File, disk::DiskError, disk::checksum::crc32},
     net::Packet,
     node::{Node, NodeId},
-    record::{NodeIndex, SpanIndex, SpanKind},
+    record::{Ending, NodeIndex, SpanIndex, SpanKind},
+    sim::panic_message,
     time::Monotonic,
     world::{Core, Event},
 };
@@ -96,7 +98,12 @@ impl<P: Protocol> HostCell<P> {
         let (now, wall) = (state.clock.monotonic(core.now), state.clock.wall(core.now));
         let (Some(protocol), Some(out)) = (&mut host.protocol, &mut host.out) else { return };
         out.set_time(now, wall);
-        handler(protocol, out);
+        // Messages and timers come from the dispatcher, not from a task's poll: a panic is caught here, and ends the run.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(protocol, out))) {
+            let node = state.name.to_string();
+            core.stop = Some(Ending::Panicked { node, message: panic_message(&*panic) });
+            return;
+        }
         let mut effects = std::mem::take(&mut host.scratch);
         out.swap(&mut effects);
         self.carry_out(core, host, &mut effects, now, span);
@@ -120,8 +127,7 @@ impl<P: Protocol> HostCell<P> {
             }
             match effect {
                 Effect::Send(to, message) => {
-                    let mut packet = core.net.packet();
-                    codec::encode_into(&message, &mut packet.bytes);
+                    let packet = core.net.packet_with(0, &message);
                     let kind = codec::kind_of(&message);
                     if host.synced < host.epoch {
                         host.held.push_back((host.epoch, Held::Send(to, packet, kind, span)));
@@ -179,6 +185,9 @@ impl<P: Protocol> HostCell<P> {
         if host.writes.is_empty() {
             host.epoch += 1;
             self.dirty.notify_all();
+        }
+        if matches!(write, Write::Replace(_)) {
+            host.writes.clear(); // nobody would ever read them: a disk that is behind need not write them either
         }
         host.writes.push(write);
     }
@@ -513,6 +522,9 @@ impl RecordLog {
             }
         }
         self.flush(&mut batch).await?;
+        if !self.file.exists() {
+            return Ok(()); // no record was ever written: there is nothing to sync, and truncating nothing is no failure
+        }
         self.file.sync().await
     }
 

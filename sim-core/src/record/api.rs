@@ -115,6 +115,9 @@ impl Node {
     /// An operation of a client begins, for the checkers. `process` is the logical client: its operations do not overlap.
     pub fn invoke(&self, process: u32, function: &str, key: &str, input: &impl Serialize) -> OperationHandle {
         let mut core = self.core();
+        if !self.is_current(&core) {
+            return OperationHandle { node: self.clone(), operation: u32::MAX }; // a dead client invokes nothing
+        }
         let (function, key, input) =
             (core.recorder.name(function), core.recorder.name(key), json_name(&mut core, input));
         let operation = Operation {
@@ -339,6 +342,9 @@ impl SpanBuilder {
     /// Starts the span now; whoever holds the index must end it with [`Node::end_span`].
     pub fn start(self) -> SpanIndex {
         let mut core = self.node.core();
+        if !self.node.is_current(&core) {
+            return SpanIndex::NONE;
+        }
         let parent = self.parent.unwrap_or(core.current_span);
         let (now, offset) = (core.now, core.clock_error(self.node.id()));
         let span =

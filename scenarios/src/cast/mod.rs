@@ -1,0 +1,86 @@
+//! The cast: simulated parts that labs share.
+//!
+//! | part | what it is | added with |
+//! |---|---|---|
+//! | [`OpenLoop`], [`ClosedLoop`] | the public: requests on their own clock, or users who wait and think | `OpenLoop::poisson(400.0).get("/hot").add_to(sim, "clients")` |
+//! | [`WebService`] | servers with a bounded number of workers and a queue | `WebService::new(handler).workers(64).add_many(sim, "web", 4)` |
+//! | [`CacheServer`] | a Redis-like cache: one thread, memory only, leases | `CacheServer::new().add_to(sim, "cache")` |
+//! | [`Database`] | a Postgres-like database: connections, row locks, a log on disk | `Database::new(8).query_time(ms(50)).add_to(sim, "db")` |
+//! | [`ConnectionPool`] | on a client: a limited number of things to lend | `ConnectionPool::slots(&node, 10)` |
+//!
+//! Each part is a node (or lives on one) that talks bytes over links; what it shows is measured. All run with the default
+//! configuration; the builders change what a lab is about. `.machine(|m| ..)` changes a part's node (cores, memory, disk,
+//! region). A handle such as [`CacheClient`] belongs to the node that made it; a closure of a node makes its own.
+//!
+//! # Metrics
+//!
+//! The same names everywhere; each series belongs to a node. Times are histograms in seconds.
+//!
+//! | metric | kind | of | meaning |
+//! |---|---|---|---|
+//! | `request` | histogram | load | latency of each request from its intended start, good or bad; the point lies at its end |
+//! | `request.ok` | histogram | load | the same, of those that succeeded |
+//! | `requests.started` | counter | load | requests begun |
+//! | `requests.ok`, `requests.failed` | counter | load | requests ended, each in one of the two |
+//! | `requests.failed.<reason>` | counter | load | of the failed: `timed_out`, `refused`, `reset`, `status_503`, ... |
+//! | `requests.in_flight` | gauge | load | begun and not ended |
+//! | `web.requests` | counter | web | requests received |
+//! | `web.refused` | counter | web | of those: refused at once, the queue was full |
+//! | `web.abandoned` | counter | web | of those: dropped at their turn, nobody waited any more |
+//! | `web.active`, `web.queue` | gauge | web | requests in the hands of a worker; requests that wait for one |
+//! | `web.wait`, `web.time` | histogram | web | time until a worker took it; time from arrival to reply |
+//! | `cache.gets` | counter | cache | look-ups: hits + misses |
+//! | `cache.hits`, `cache.misses` | counter | cache | with and without a fresh value |
+//! | `cache.stale` | counter | cache | of the misses: answered with an expired value |
+//! | `cache.leases` | counter | cache | of the misses: told to fill |
+//! | `cache.waits` | counter | cache | of the misses: told to wait for somebody else's fill |
+//! | `cache.sets`, `cache.refused` | counter | cache | values stored; not stored (void lease, present, older, too large) |
+//! | `cache.deletes` | counter | cache | keys removed by a client |
+//! | `cache.evictions`, `cache.expired` | counter | cache | keys removed for lack of memory; because their time was over |
+//! | `cache.entries`, `cache.bytes` | gauge | cache | what is in it |
+//! | `cache.queue` | gauge | cache | operations that wait for the thread, or are on it |
+//! | `db.query` | counter | database | statements received and not refused |
+//! | `db.completed` | counter | database | statements carried out |
+//! | `db.refused` | counter | database | requests for a connection refused: too many waited |
+//! | `db.abandoned` | counter | database | dropped at their turn, nobody waited any more |
+//! | `db.connections` | gauge | database | connections in use, idle ones among them |
+//! | `db.active`, `db.queue`, `db.load` | gauge | database | requests at work; requests that wait for a connection; both |
+//! | `db.locks.waiting` | gauge | database | transactions that wait for a row |
+//! | `db.wait` | histogram | database | time until a connection was free |
+//! | `db.lock.wait` | histogram | database | time until a row was free, of those that waited |
+//! | `db.time` | histogram | database | time from a request's arrival to its answer |
+//! | `db.commits`, `db.aborts` | counter | database | transactions that wrote; that were rolled back |
+//! | `db.deadlocks` | counter | database | of the aborted: victims of a deadlock |
+//! | `db.commit.batch` | distribution | database | transactions made durable by one sync |
+//! | `db.replayed` | counter | database | transactions found in the log at a start |
+//! | `pool.in_use`, `pool.idle`, `pool.waiting` | gauge | pool | lent; in the pool; callers that wait |
+//! | `pool.wait`, `pool.held` | histogram | pool | time until one was free, of those served; time it was lent |
+//! | `pool.timed_out`, `pool.leaked`, `pool.reclaimed` | counter | pool | callers that waited in vain; never given back; taken back |
+//!
+//! States: `database` (`recovering`, `ready`).
+//!
+//! A crash does not lower a gauge: it shows the level before the crash until the node starts again.
+
+mod bytes;
+mod cache;
+mod database;
+mod failure;
+mod level;
+mod load;
+mod machine;
+mod pool;
+mod web;
+
+pub use cache::{
+    CacheClient, CacheError, CacheRequest, CacheResponse, CacheServer, Cached, Item, Lookup, SetWhen,
+};
+pub use database::{
+    Answer, Connection, Database, DatabaseClient, DatabaseError, DatabaseRequest, DatabaseResponse, Row,
+    Statement, Transaction,
+};
+pub use failure::Failure;
+pub use load::{ClosedLoop, Destination, Keys, Load, OpenLoop, RequestInfo, Spread};
+pub use pool::{ConnectionPool, PoolError, Pooled};
+pub use web::{Content, Http, Incoming, Method, Reply, WebRequest, WebService};
+
+use machine::Machine;
