@@ -1,6 +1,10 @@
 //! Runs of one lab under one seed, judged together.
 
-use std::time::{Duration as WallTime, Instant};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    time::{Duration as WallTime, Instant},
+};
 
 use scenarios::lab::{
     Judgement, LabEntry, LabError, Verdict,
@@ -8,10 +12,9 @@ use scenarios::lab::{
 };
 use sim_core::{
     plan::Plan,
-    record::{Hash256, Recording, RecordingLevel, TraceId},
-    time::Duration,
+    record::{Hash256, Recording, RecordingLevel, SpanStatus, TraceId},
+    time::{Duration, SimTime},
 };
-use viz::terminal::{worst_trace, worst_trace_where};
 
 use crate::{
     failure::{Failure, Status},
@@ -101,20 +104,37 @@ fn status(judgement: &Judgement) -> Status {
     status
 }
 
+/// From when to when a trace lasts, over all of its spans.
+struct Extent {
+    start: SimTime,
+    end: SimTime,
+    failed: bool,
+}
+
 impl Outcome {
     pub(crate) fn variant(&self) -> &str {
         &self.plan.variant
     }
-    /// The trace that is worth opening: the longest one that is not about the whole run.
+    /// The trace that is worth opening: the one that lasts longest, from its first span to the end of its last (work that
+    /// goes on when the caller has given up counts), of equal ones one that failed, then the earliest. Tasks that serve for
+    /// as long as the run lasts are slow by nature: they are taken only where there is nothing else.
     pub(crate) fn worst_trace(&self) -> Option<u32> {
-        let recording = &self.recording;
-        // A task that serves for as long as the run lasts is slow by nature.
-        let most = recording.ended.since_start() / 10 * 9;
-        let ordinary = worst_trace_where(recording, |span| {
-            let end = if span.cut_short { recording.ended } else { span.end };
-            end.since(span.start) < most
+        let run = self.recording.ended.since_start();
+        let mut traces: BTreeMap<u32, Extent> = BTreeMap::new();
+        for span in &self.recording.spans {
+            let end = span.end.min(self.recording.ended).max(span.start);
+            let failed = matches!(span.status, SpanStatus::Error(_));
+            let extent = traces.entry(span.trace).or_insert(Extent { start: span.start, end, failed });
+            extent.start = extent.start.min(span.start);
+            extent.end = extent.end.max(end);
+            extent.failed |= failed;
+        }
+        let worst = traces.into_iter().max_by_key(|(trace, extent)| {
+            let lasted = extent.end.since(extent.start);
+            let ordinary = lasted < run / 10 * 9;
+            (ordinary, lasted, extent.failed, Reverse(*trace))
         });
-        ordinary.or_else(|| worst_trace(recording))
+        worst.map(|(trace, _)| trace)
     }
     pub(crate) fn worst_trace_id(&self) -> Option<TraceId> {
         self.worst_trace().map(|trace| self.recording.trace_id(trace))
@@ -130,7 +150,9 @@ pub(crate) fn is_goal(verdict: &Verdict) -> bool {
 mod tests {
     use scenarios::{lab::verdict::Expected, prelude::*};
 
-    use super::{LabEntry, Status, Verdict, VerdictKind, status};
+    use sim_core::record::{Name, NodeIndex, Recording, Span, SpanIndex, SpanKind};
+
+    use super::*;
 
     fn verdict(as_expected: bool, error: Option<&str>) -> Verdict {
         Verdict {
@@ -167,6 +189,35 @@ mod tests {
         fn expect() -> Expectations {
             Expectations::new()
         }
+    }
+
+    /// A run of 10 s with these spans: (trace, from, to) in milliseconds.
+    fn outcome(spans: &[(u32, u64, u64)]) -> Outcome {
+        let at = |millis: u64| SimTime::ZERO + ms(millis);
+        let span = |&(trace, from, to): &(u32, u64, u64)| Span {
+            trace,
+            parent: SpanIndex::NONE,
+            node: NodeIndex(0),
+            name: Name::EMPTY,
+            kind: SpanKind::Internal,
+            status: SpanStatus::Unset,
+            start: at(from),
+            end: at(to),
+            clock_offset: 0,
+            cut_short: false,
+        };
+        let spans = spans.iter().map(span).collect();
+        let recording = Recording { spans, ended: at(10_000), ..Recording::default() };
+        Outcome { plan: Plan::new("x", 1, secs(10)), hash: recording.hash(), recording }
+    }
+
+    #[test]
+    fn the_worst_trace_lasts_longest_over_all_of_its_spans() {
+        // Trace 1: sent at 5 ms, handled at 105 ms. Trace 3 serves for the whole run. Trace 4 is as long as trace 1.
+        let spans = [(0, 0, 50), (1, 5, 5), (1, 105, 105), (2, 7, 60), (3, 0, 10_000), (4, 200, 300)];
+        assert_eq!(outcome(&spans).worst_trace(), Some(1));
+        assert_eq!(outcome(&spans[4..5]).worst_trace(), Some(3));
+        assert_eq!(outcome(&[]).worst_trace(), None);
     }
 
     #[test]

@@ -123,7 +123,8 @@ pub(crate) fn predictions(text: &str) -> Vec<(String, String)> {
     items.into_iter().map(asked).collect()
 }
 
-/// Markdown as plain text: paragraphs and list items are wrapped, indented and fenced lines and tables stay as they are.
+/// Markdown as plain text: paragraphs and list items are wrapped, tables are set in columns, indented and fenced lines stay as
+/// they are.
 fn prose(lines: &[&str], indent: &str, width: usize) -> String {
     let mut out = String::new();
     let mut paragraph = String::new();
@@ -139,12 +140,20 @@ fn prose(lines: &[&str], indent: &str, width: usize) -> String {
             paragraph.clear();
         }
     };
+    let mut rows: Vec<&str> = Vec::new();
     for line in lines {
         let trimmed = line.trim();
+        if !rows.is_empty() && !trimmed.starts_with('|') {
+            out.push_str(&table(&std::mem::take(&mut rows), indent, width));
+        }
         if trimmed.starts_with("```") {
             finish(&mut paragraph, &mut out);
             fenced = !fenced;
-        } else if fenced || trimmed.starts_with('|') || (paragraph.is_empty() && line.starts_with("    ")) {
+        } else if !fenced && trimmed.starts_with('|') {
+            finish(&mut paragraph, &mut out);
+            rows.push(trimmed);
+            continue;
+        } else if fenced || (paragraph.is_empty() && line.starts_with("    ")) {
             finish(&mut paragraph, &mut out);
             out.push_str(format!("{indent}{line}").trim_end());
             out.push('\n');
@@ -164,8 +173,28 @@ fn prose(lines: &[&str], indent: &str, width: usize) -> String {
         }
     }
     finish(&mut paragraph, &mut out);
+    out.push_str(&table(&rows, indent, width));
     while out.ends_with("\n\n") {
         out.pop();
+    }
+    out
+}
+
+/// A table of Markdown in columns; the last one is wrapped.
+fn table(rows: &[&str], indent: &str, width: usize) -> String {
+    let is_line = |row: &&&str| row.chars().all(|c| "|-: ".contains(c));
+    let cells =
+        |row: &&str| row.trim_matches('|').split('|').map(|cell| unmarked(cell.trim())).collect::<Vec<_>>();
+    let rows: Vec<Vec<String>> = rows.iter().filter(|row| !is_line(row)).map(cells).collect();
+    let mut out = String::new();
+    for row in &rows {
+        let mut head = indent.to_owned();
+        let (last, before) = row.split_last().expect("a split has one part at least");
+        for (column, cell) in before.iter().enumerate() {
+            let widest = rows.iter().filter_map(|row| row.get(column)).map(|cell| columns(cell)).max();
+            head.push_str(&format!("{cell:width$}  ", width = widest.unwrap_or(0)));
+        }
+        out.push_str(&hanging(last, &head, &" ".repeat(columns(&head)), width));
     }
     out
 }
@@ -253,10 +282,13 @@ mod tests {
 
     #[test]
     fn markdown_is_set_as_text() {
-        let text = "# Title\n\nOne **hot** page\nand a cache.\n\n- a list\n  of two\n- items\n\n```\nx = 1\n```\n\n## Predict\nWhy?\n";
+        let text = "# Title\n\nOne **hot** page\nand a cache.\n\n- a list\n  of two\n- items\n\n```\nx = 1\n```\n\n| a | b |\n|---|---|\n| long | two or three words |\n\n## Predict\nWhy?\n";
         let sections = sections(text);
         assert_eq!(sections[1].0, "Predict");
         let page = prose(&sections[0].1, "", 20);
-        assert_eq!(page, "One hot page and a\ncache.\n\n- a list of two\n- items\n\nx = 1\n");
+        assert_eq!(
+            page,
+            "One hot page and a\ncache.\n\n- a list of two\n- items\n\nx = 1\n\na     b\nlong  two or three\n      words\n"
+        );
     }
 }
