@@ -1,0 +1,84 @@
+//! What people write: seeds, files of faults, plans. Every error names the file and shows the line.
+
+use std::{fs, path::Path};
+
+use sim_core::{fault::FaultPlan, plan::Plan};
+
+use crate::failure::Failure;
+
+/// A seed. A plan is TOML, whose whole numbers end at 2^63 - 1.
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
+    let number = text.replace('_', "").parse::<u64>().ok().filter(|seed| i64::try_from(*seed).is_ok());
+    number.ok_or_else(|| format!("a seed is a whole number from 0 to {}", i64::MAX))
+}
+
+fn read(path: &Path, what: &str) -> Result<String, Failure> {
+    fs::read_to_string(path)
+        .map_err(|reason| Failure::usage(format!("cannot read the {what} {}: {reason}", path.display())))
+}
+
+/// Reads a file of faults.
+pub(crate) fn faults(path: &Path) -> Result<FaultPlan, Failure> {
+    let text = read(path, "file of faults")?;
+    FaultPlan::from_toml(&text).map_err(|error| {
+        let place = if error.line.is_some() { String::new() } else { line_of_fault(&text, &error.message) };
+        Failure::usage(format!("{} is no file of faults: {}{place}", path.display(), error.message))
+    })
+}
+
+/// Reads a plan.
+pub(crate) fn plan(path: &Path) -> Result<Plan, Failure> {
+    let text = read(path, "plan")?;
+    Plan::from_toml(&text).map_err(|message| {
+        let place = if message.contains("at line ") { String::new() } else { line_of_fault(&text, &message) };
+        Failure::usage(format!("{} is no plan: {message}{place}", path.display()))
+    })
+}
+
+/// The line that names the fault of a message such as "fault `rain`: loss is a share from 0 to 1, not 3": the values of a
+/// well-formed file are checked when the places are gone.
+fn line_of_fault(text: &str, message: &str) -> String {
+    let name = message.split_once("fault `").and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| name);
+    let Some(name) = name else { return String::new() };
+    let names_it = |line: &&str| {
+        line.trim_start().strip_prefix("name").is_some_and(|rest| {
+            rest.trim_start().strip_prefix('=').is_some_and(|value| {
+                let value = value.trim();
+                value.starts_with(&format!("\"{name}\"")) || value.starts_with(&format!("'{name}'"))
+            })
+        })
+    };
+    match text.lines().position(|line| names_it(&line)) {
+        Some(index) => {
+            let (number, line) = (index + 1, text.lines().nth(index).unwrap_or_default());
+            format!("\n{:>width$} |\n{number} | {line}", "", width = number.to_string().len())
+        }
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_fits_into_a_plan() {
+        assert_eq!(seed("42"), Ok(42));
+        assert_eq!(seed("1_000"), Ok(1_000));
+        let largest = i64::MAX as u64;
+        assert_eq!(seed(&largest.to_string()), Ok(largest));
+        let plan = Plan::new("x", largest, sim_core::time::secs(1));
+        assert_eq!(Plan::from_toml(&plan.to_toml()), Ok(plan));
+        for text in ["", "-1", "x", "1.5", "9223372036854775808"] {
+            assert!(seed(text).unwrap_err().contains("9223372036854775807"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_shown_with_the_line_that_names_its_fault() {
+        let text = "[[fault]]\nname = \"sun\"\n\n[[fault]]\nname = \"rain\" # much\n";
+        let place = line_of_fault(text, "fault `rain`: loss is a share from 0 to 1, not 3");
+        assert_eq!(place, "\n  |\n5 | name = \"rain\" # much");
+        assert_eq!(line_of_fault(text, "fault `snow`: no"), "");
+    }
+}

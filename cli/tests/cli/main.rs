@@ -1,0 +1,12 @@
+//! The commands, from the outside: documents, texts, messages, exit statuses. One test program for all of them, since each
+//! would be linked with the whole workspace.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_input;
+mod export;
+mod pages;
+mod process;
+mod replay;
+mod scenario;
