@@ -4,6 +4,11 @@
 //! only the level of recording differs. Rates are per second of wall time of the run itself; building the world is measured
 //! by the start-up benchmark.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the wall clock; the world that it measures does not"
+)]
+
 use std::time::{Duration as Wall, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -235,11 +240,11 @@ fn benchmarks(criterion: &mut Criterion) {
     });
     group.throughput(Throughput::Elements(1_000_000));
     group.bench_function("flood over 1,000 nodes", |bencher| {
-        bencher.iter_custom(|times| repeat(times, flood))
+        bencher.iter_custom(|times| repeat(times, flood));
     });
     group.throughput(Throughput::Elements(10_000));
     group.bench_function("start of 10,000 nodes", |bencher| {
-        bencher.iter_custom(|times| repeat(times, start_up))
+        bencher.iter_custom(|times| repeat(times, start_up));
     });
     group.finish();
 }

@@ -211,7 +211,7 @@ impl FromStr for Duration {
         let mut unit = nanos;
         for digit in decimals.chars() {
             let digit = digit.to_digit(10).ok_or_else(wrong)?;
-            if unit % 10 != 0 && digit != 0 {
+            if !unit.is_multiple_of(10) && digit != 0 {
                 return Err(wrong()); // finer than a nanosecond
             }
             unit /= 10;

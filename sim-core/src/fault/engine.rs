@@ -126,7 +126,7 @@ impl Core {
         }
         match &fault.when {
             When::Sent(m) | When::Delivered(m) => {
-                m.from.iter().chain(&m.to).try_for_each(|name| either(name))?
+                m.from.iter().chain(&m.to).try_for_each(|name| either(name))?;
             }
             When::State(s) => s.node.iter().try_for_each(|name| either(name))?,
             When::At(_) => {}

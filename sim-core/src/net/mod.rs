@@ -206,7 +206,8 @@ pub(crate) struct Network {
     /// On the wire; the events hold their places.
     packets: Vec<Option<Box<Packet>>>,
     free_packets: Vec<u32>,
-    /// Boxes to use again.
+    /// Boxes to use again; they travel by themselves.
+    #[expect(clippy::vec_box, reason = "a packet moves from hand to hand by its box")]
     spare: Vec<Box<Packet>>,
     scratch: Vec<u8>,
     pub(crate) connections: Vec<stream::Connection>,
@@ -663,7 +664,7 @@ impl Core {
         match packet.route {
             Route::Datagram { .. } | Route::Reset { .. } => self.net.recycle(packet),
             Route::Segment { .. } | Route::Open { .. } | Route::Opened { .. } => {
-                self.send_again_later(packet)
+                self.send_again_later(packet);
             }
         }
     }
@@ -695,7 +696,7 @@ impl Core {
             Route::Open { connection } => self.arrive_open(packet, connection),
             Route::Opened { connection } => self.arrive_opened(packet, connection),
             Route::Reset { connection, side, refused } => {
-                self.arrive_reset(packet, connection, side, refused)
+                self.arrive_reset(packet, connection, side, refused);
             }
         }
         if delivered && self.faults.has_triggers() {
