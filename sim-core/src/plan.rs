@@ -159,7 +159,7 @@ pub enum PlanError {
 }
 
 fn hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default()
+    crate::nearest::did_you_mean(nearest.as_deref())
 }
 
 fn listed(known: &[String]) -> String {
