@@ -7,6 +7,7 @@
 //! | [`CacheServer`] | a Redis-like cache: one thread, memory only, leases | `CacheServer::new().add_to(sim, "cache")` |
 //! | [`Database`] | a Postgres-like database: connections, row locks, a log on disk | `Database::new(8).query_time(ms(50)).add_to(sim, "db")` |
 //! | [`ConnectionPool`] | on a client: a limited number of things to lend | `ConnectionPool::slots(&node, 10)` |
+//! | [`SingleFlight`] | on a client: one fetch for all who want the same thing now | `SingleFlight::new(&node)` |
 //!
 //! Each part is a node (or lives on one) that talks bytes over links; what it shows is measured. All run with the default
 //! configuration; the builders change what a lab is about. `.machine(|m| ..)` changes a part's node (cores, memory, disk,
@@ -56,6 +57,7 @@
 //! | `pool.in_use`, `pool.idle`, `pool.waiting` | gauge | pool | lent; in the pool; callers that wait |
 //! | `pool.wait`, `pool.held` | histogram | pool | time until one was free, of those served; time it was lent |
 //! | `pool.timed_out`, `pool.leaked`, `pool.reclaimed` | counter | pool | callers that waited in vain; never given back; taken back |
+//! | `flight.led`, `flight.shared` | counter | single flight | flights begun; callers who waited for somebody else's |
 //!
 //! States: `database` (`recovering`, `ready`).
 //!
@@ -65,6 +67,7 @@ mod bytes;
 mod cache;
 mod database;
 mod failure;
+mod flight;
 mod level;
 mod load;
 mod machine;
@@ -79,6 +82,7 @@ pub use database::{
     Statement, Transaction,
 };
 pub use failure::Failure;
+pub use flight::SingleFlight;
 pub use load::{ClosedLoop, Destination, Keys, Load, OpenLoop, RequestInfo, Spread};
 pub use pool::{ConnectionPool, PoolError, Pooled};
 pub use web::{Content, Http, Incoming, Method, Reply, WebRequest, WebService};

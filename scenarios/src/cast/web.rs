@@ -309,6 +309,10 @@ impl WebService {
             Ok(Reply::ok(""))
         })
     }
+    /// A service without work of its own, such as a gateway: see [`WebService::calling`].
+    pub fn passing_on(downstream: impl IntoIterator<Item = NodeId>) -> Self {
+        Self::calling(Delay::constant(Duration::ZERO), downstream)
+    }
     /// How many requests are handled at a time; at least one.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);

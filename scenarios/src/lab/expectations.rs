@@ -8,6 +8,8 @@
 //! - A claim **under** other circumstances changes knobs or takes the faults away: "the loop and not the script".
 //! - A **figure** is a number that is shown for all variants side by side. Nobody judges it.
 
+use std::borrow::Cow;
+
 use sim_core::record::{Recording, RecordingLevel};
 
 use super::variants::Chance;
@@ -110,7 +112,7 @@ pub(super) struct Under {
 }
 
 pub(super) struct Figure {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     pub(super) take: TakeOne,
 }
 
@@ -256,10 +258,10 @@ impl Expectations {
     /// A number that is shown for all variants side by side.
     pub fn figure(
         mut self,
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         take: impl Fn(&Run<'_>) -> Measure + Send + Sync + 'static,
     ) -> Self {
-        self.figures.push(Figure { name, take: Box::new(take) });
+        self.figures.push(Figure { name: name.into(), take: Box::new(take) });
         self
     }
     /// Says that at least this much must be recorded. Needed only where an expectation reads spans or messages after an
@@ -291,12 +293,12 @@ impl Expectations {
         run.level_read().max(self.level)
     }
     /// The names of all expectations.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let singles = self.singles.iter().map(|one| one.name);
         let comparisons = self.comparisons.iter().map(|one| one.name);
         let over_seeds = self.over_seeds.iter().map(|one| one.name);
         let under = self.under.iter().map(|one| one.name);
-        let figures = self.figures.iter().map(|one| one.name);
+        let figures = self.figures.iter().map(|one| &*one.name);
         singles.chain(comparisons).chain(over_seeds).chain(under).chain(figures)
     }
     /// Every variant that an expectation names.

@@ -139,7 +139,7 @@ impl LabEntry {
             }
         };
         let row = |figure: &super::expectations::Figure| FigureRow {
-            name: figure.name.to_owned(),
+            name: figure.name.clone().into_owned(),
             values: judged.iter().map(|one| value(one, &*figure.take)).collect(),
         };
         self.expectations.figures.iter().map(row).collect()

@@ -75,7 +75,8 @@
 //! are numbers, durations (`ms(40)`), `percent(98)`, or other measures. What a run never recorded is an error: a metric that
 //! a good variant leaves untouched is asked for with `.or_zero()`. What is not a number is said with `check(..)`, inside
 //! `attempt(|| ..)` where lists are read. `run.between(secs(7), secs(12))`, `.node("web-1")` and `.service("web")` narrow the
-//! view, `.every(secs(1), |window| ..)` and `.over_nodes("web", |node| ..)` repeat a measure.
+//! view, `.every(secs(1), |window| ..)` and `.over_nodes("web", |node| ..)` repeat a measure, and
+//! `.counter("db.query").bursts(ms(100))` adds up what comes together.
 //!
 //! **The diff is the lesson**: write variants as `Self { fill: .., ..naive }`. All variants run under the same faults, which
 //! a test checks ([`LabEntry::same_faults`]).

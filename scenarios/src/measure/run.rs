@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
         });
         Measures::new(name, unit, samples)
     }
-    /// The unit of a series, and what one of the recorded unit is in it.
+    /// The unit of a series, and what one of the recorded unit is in it. A gauge's "1" is a level, pieces, and no share.
     fn unit_of(&self, series: &Series) -> (Unit, f64) {
         match self.shared.recording.text(series.unit) {
             "s" => (Unit::Seconds, 1.0),
@@ -284,7 +284,6 @@ impl<'a> Run<'a> {
             "us" => (Unit::Seconds, 1e-6),
             "ns" => (Unit::Seconds, 1e-9),
             "By" => (Unit::Bytes, 1.0),
-            "1" => (Unit::Share, 1.0),
             _ => (Unit::Number, 1.0),
         }
     }

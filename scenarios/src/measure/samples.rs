@@ -280,7 +280,7 @@ impl From<Measure> for Measures {
 }
 
 fn sum(samples: &[Sample]) -> f64 {
-    samples.iter().map(|sample| sample.value).sum()
+    samples.iter().fold(0.0, |sum, sample| sum + sample.value)
 }
 
 /// `ceil(p n)`, at least 1. A product that is a whole number but for rounding counts as that number: 0.07 x 100 is 7.

@@ -54,6 +54,14 @@ impl Times {
             self.at.map(|at| at.into_iter().filter(|at| (from..to).contains(&at.since_start())).collect());
         self
     }
+    /// Those before which nothing happened for `quiet`: the first of each burst.
+    pub fn after_quiet(mut self, quiet: Duration) -> Self {
+        self.at = self.at.map(|at| {
+            let first = |i: usize| i == 0 || at[i].since(at[i - 1]) >= quiet;
+            (0..at.len()).filter(|&i| first(i)).map(|i| at[i]).collect()
+        });
+        self
+    }
     /// The times between one and the next.
     pub fn gaps(&self) -> Measures {
         let gaps = self.at.as_ref().map_err(Clone::clone).map(|at| {
@@ -117,7 +125,8 @@ pub struct Counter {
 impl Counter {
     /// The sum of all increments.
     pub fn total(&self) -> Measure {
-        let sum = |all: &Vec<(SimTime, f64)>| all.iter().map(|one| one.1).sum();
+        // The sum of nothing is 0, not the -0 of `Iterator::sum`.
+        let sum = |all: &Vec<(SimTime, f64)>| all.iter().fold(0.0, |sum, one| sum + one.1);
         Measure::from_result(
             self.label.clone(),
             Unit::Number,
@@ -133,6 +142,22 @@ impl Counter {
         let times =
             |all: &Vec<(SimTime, f64)>| all.iter().filter(|one| one.1 != 0.0).map(|one| one.0).collect();
         Times::new(self.label.clone(), self.increments.as_ref().map(times).map_err(Clone::clone))
+    }
+    /// The sums of its bursts: increments that are less than `quiet` apart belong to one. Increments of zero are left out.
+    pub fn bursts(&self, quiet: Duration) -> Measures {
+        let bursts = self.increments.as_ref().map_err(Clone::clone).map(|all| {
+            let mut bursts: Vec<Sample> = Vec::new();
+            for &(at, amount) in all.iter().filter(|one| one.1 != 0.0) {
+                match bursts.last_mut() {
+                    Some(last) if at.since(last.at) < quiet => {
+                        (last.at, last.value) = (at, last.value + amount);
+                    }
+                    _ => bursts.push(Sample { started: at, at, value: amount }),
+                }
+            }
+            bursts
+        });
+        Measures::new(format!("{} in each burst", self.label), Unit::Number, bursts)
     }
     /// The largest sum of increments in any interval `[t, t + width)`: what a rate limit must bound.
     pub fn most_in(&self, width: Duration) -> Measure {
@@ -361,6 +386,25 @@ mod tests {
         assert_eq!(admitted.most_in(secs(1)).value(), Ok(200.0));
         assert_eq!(admitted.rate().to_string(), "103.5/s");
         assert_eq!(admitted.times().most_in(ms(2)).value(), Ok(2.0));
+        let none = Counter { increments: Ok(Vec::new()), ..admitted };
+        assert!(none.total().value().unwrap().is_sign_positive());
+    }
+
+    #[test]
+    fn a_burst_ends_with_quiet() {
+        let queries = Counter {
+            label: "query".into(),
+            length: secs(2),
+            increments: Ok([(100, 1.0), (150, 2.0), (150, 0.0), (199, 1.0), (299, 5.0)]
+                .map(|(t, n)| (at(t), n))
+                .to_vec()),
+        };
+        let sums =
+            |quiet| queries.bursts(quiet).samples().unwrap().iter().map(|one| one.value).collect::<Vec<_>>();
+        assert_eq!(sums(ms(100)), [4.0, 5.0]);
+        assert_eq!(sums(ms(101)), [9.0]);
+        assert_eq!(queries.times().after_quiet(ms(100)).list().unwrap(), [at(100), at(299)]);
+        assert_eq!(queries.times().after_quiet(ms(50)).list().unwrap(), [at(100), at(150), at(299)]);
     }
 
     #[test]

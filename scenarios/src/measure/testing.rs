@@ -48,10 +48,10 @@ impl RecordingBuilder {
         self
     }
     pub(crate) fn counter(self, node: &str, name: &str, points: &[(u64, f64)]) -> Self {
-        self.metric(node, name, MetricKind::Counter, "", points)
+        self.metric(node, name, MetricKind::Counter, "1", points)
     }
     pub(crate) fn gauge(self, node: &str, name: &str, points: &[(u64, f64)]) -> Self {
-        self.metric(node, name, MetricKind::Gauge, "", points)
+        self.metric(node, name, MetricKind::Gauge, "1", points)
     }
     pub(crate) fn latencies(self, node: &str, name: &str, unit: &str, points: &[(u64, f64)]) -> Self {
         self.metric(node, name, MetricKind::Histogram, unit, points)

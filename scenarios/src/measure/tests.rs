@@ -133,6 +133,7 @@ fn gauges_of_nodes_are_summed_in_the_view_and_know_their_units() {
         .done();
     let run = Run::new(&recording);
     assert_eq!(run.gauge("load").max().value(), Ok(7.0));
+    assert_eq!(run.gauge("load").max().to_string(), "7"); // and not 700 %
     assert_eq!(run.node("web-2").gauge("load").max().value(), Ok(4.0));
     assert_eq!(run.between(ms(300), ms(500)).gauge("load").min().value(), Ok(7.0));
     assert_eq!(run.between(ms(300), ms(500)).gauge("load").last().value(), Ok(7.0));

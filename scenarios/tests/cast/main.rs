@@ -3,6 +3,7 @@
 mod cache;
 mod database;
 mod figures;
+mod flight;
 mod load;
 mod pool;
 mod stories;

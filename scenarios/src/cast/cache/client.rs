@@ -52,6 +52,16 @@ pub enum Lookup {
     },
 }
 
+impl Lookup {
+    /// The value, fresh or stale, where there is one.
+    pub fn value(self) -> Option<Cached> {
+        match self {
+            Self::Hit(value) => Some(value),
+            Self::Fill { stale, .. } | Self::Wait { stale } => stale,
+        }
+    }
+}
+
 /// A handle to a cache server, for one node. Each method is one call; without [`CacheClient::deadline`] it waits for as long
 /// as the connection lives. Cloning is cheap.
 #[derive(Clone)]
@@ -116,6 +126,19 @@ impl CacheClient {
             CacheResponse::Lease { lease, stale } => Ok(Lookup::Fill { lease, stale }),
             CacheResponse::Busy { stale } => Ok(Lookup::Wait { stale }),
             _ => Err(CacheError::Confused),
+        }
+    }
+    /// The same, with patience: where somebody else fills the key and there is no stale value, it asks again after each
+    /// `pause`. So a [`Lookup::Wait`] that it gives has a stale value.
+    ///
+    /// # Errors
+    /// [`CacheError::Call`].
+    pub async fn wait_or_lease(&self, key: &str, pause: Duration) -> Result<Lookup, CacheError> {
+        loop {
+            match self.get_or_lease(key).await? {
+                Lookup::Wait { stale: None } => self.node.sleep(pause).await,
+                answer => return Ok(answer),
+            }
         }
     }
     /// Stores a value, whatever is there.

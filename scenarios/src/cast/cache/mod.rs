@@ -102,6 +102,11 @@ impl CacheServer {
         self.prefill.push((key.into(), item));
         self
     }
+    /// Puts many entries there before the run.
+    pub fn prefill_all<K: Into<String>>(mut self, items: impl IntoIterator<Item = (K, Item)>) -> Self {
+        self.prefill.extend(items.into_iter().map(|(key, item)| (key.into(), item)));
+        self
+    }
     /// What the server is made of.
     pub fn machine(mut self, change: impl Fn(NodeSpec) -> NodeSpec + 'static) -> Self {
         self.machine.change(change);
