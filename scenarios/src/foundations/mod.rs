@@ -1,3 +1,5 @@
 //! The shelf `foundations`: messages, failures, clocks and how to look at them.
 
-crate::shelf! { "foundations": }
+crate::shelf! { "foundations":
+    network_faults::NetworkFaults,
+}
