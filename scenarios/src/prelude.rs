@@ -1,21 +1,28 @@
 //! What a lab's file needs, in one `use scenarios::prelude::*;` (`use crate::prelude::*;` on a shelf).
 
+pub use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    rc::Rc,
+};
+
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 pub use sim_core::{
-    Node, NodeId, NodeSpec, Sim, combine,
+    Node, NodeId, NodeSpec, Sim, codec, combine,
     fault::{
         DiskFault, Fault, FaultKind, FaultPlan, LinkChange, PacketAction, PacketRule, Partition, Target, When,
     },
-    machine::DiskSpec,
+    machine::{DiskSpec, disk::CrashPolicy},
     net::{
         Link, Topology,
         rpc::{Call, CallError, Request},
     },
-    record::RecordingLevel,
+    protocol::Protocol,
+    record::{Counter, Gauge, Histogram, RecordingLevel, SpanIndex, SpanKind},
     rng::{Delay, Rng},
     sync,
-    time::{Duration, SimTime, mins, ms, ns, secs, us},
+    time::{Duration, Monotonic, SimTime, Wall, mins, ms, ns, secs, us},
 };
 
 pub use crate::{
@@ -25,5 +32,5 @@ pub use crate::{
         expectations::{with_knob, without_faults},
         misses, misses_in,
     },
-    measure::{Bounds, Check, Measure, MeasureError, Measures, Run, attempt, check, percent},
+    measure::{Bounds, Check, Measure, MeasureError, Measures, Run, Times, attempt, check, percent},
 };

@@ -302,10 +302,10 @@ impl Core {
         let futures = self.tasks.end_of_node(node, incarnation);
         self.doomed.extend(futures);
         self.crash_connections(node, power);
-        self.crash_drive(node);
         self.cancel_host_timers(node);
         let index = NodeIndex(node.0);
         self.recorder.states_end(self.now, index);
+        self.crash_drive(node); // after the end of the states: what it took is a state of the dark node
         self.recorder.state(self.now, index, "process", if power { "dark" } else { "down" });
         if reason == "out of memory" {
             self.recorder.state(self.now, index, "killed", reason);

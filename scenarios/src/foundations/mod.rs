@@ -2,4 +2,5 @@
 
 crate::shelf! { "foundations":
     finding_slow_service::FindingSlowService,
+    network_faults::NetworkFaults,
 }

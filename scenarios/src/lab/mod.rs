@@ -3,7 +3,7 @@
 //! A lab is one file on a shelf and one line in that shelf's `mod.rs`. The file holds, in this order:
 //!
 //! 1. **The story**, as its `//!` text: `# Title`, what happens, and the sections `## Predict` (questions to answer before
-//!    running), `## Watch` (what to look at) and `## Try next`. It is what `explain` prints; see [`story`].
+//!    running, each with its answer after the question mark), `## Watch` (what to look at) and `## Try next`. It is what `explain` prints; see [`story`].
 //! 2. **The struct**, a `Copy` value whose fields are the knobs. Doc comments are their help, `#[schemars(range(..))]` their
 //!    ranges; see [`knobs`].
 //! 3. **The lab itself**: [`Lab`].
@@ -74,9 +74,10 @@
 //! **Expectations** ([`expectations`]) are chains that begin at a [`Run`](crate::measure::Run) and end with a bound. Bounds
 //! are numbers, durations (`ms(40)`), `percent(98)`, or other measures. What a run never recorded is an error: a metric that
 //! a good variant leaves untouched is asked for with `.or_zero()`. What is not a number is said with `check(..)`, inside
-//! `attempt(|| ..)` where lists are read. `run.between(secs(7), secs(12))`, `.node("web-1")` and `.service("web")` narrow the
-//! view, `.every(secs(1), |window| ..)` and `.over_nodes("web", |node| ..)` repeat a measure, and
-//! `.counter("db.query").bursts(ms(100))` adds up what comes together.
+//! `attempt(|| ..)` where lists are read; ask for messages and spans before the first `?`, or say [`Expectations::needs`].
+//! `run.between(secs(7), secs(12))`, `.node("web-1")` and `.service("web")` narrow the view, `.every(secs(1), |window| ..)`
+//! and `.over_nodes("web", |node| ..)` repeat a measure, and `.counter("db.query").bursts(ms(100))` adds up what comes
+//! together.
 //!
 //! **The diff is the lesson**: write variants as `Self { fill: .., ..naive }`. All variants run under the same faults, which
 //! a test checks ([`LabEntry::same_faults`]).

@@ -2,7 +2,7 @@
 //!
 //! One source for the page that `explain` prints, for the report, and for the list. It begins with `# Title`; what follows,
 //! up to the first `##`, is the story itself. `## Predict`, `## Watch` and `## Try next` are required: questions to answer
-//! before running, what to look at, and what to do next. Further sections are free.
+//! before running (each with its answer after the question mark), what to look at, and what to do next. Further sections are free.
 
 use serde::Serialize;
 
@@ -13,8 +13,10 @@ pub struct Story {
     pub title: String,
     /// All of it, as Markdown, with the title.
     pub text: String,
-    /// The questions under `## Predict`.
+    /// The questions under `## Predict`: each item up to its first question mark.
     pub predict: Vec<String>,
+    /// Their answers: what follows in the item, empty where nothing does. For after the run.
+    pub answers: Vec<String>,
     /// The items under `## Watch`.
     pub watch: Vec<String>,
     /// The text under `## Try next`.
@@ -29,9 +31,15 @@ impl Story {
         let title =
             lines.iter().find_map(|line| line.strip_prefix("# ")).unwrap_or_default().trim().to_owned();
         let items = |heading: &str| items(section(&lines, heading));
+        let asked = items("Predict").into_iter().map(|item| match item.split_once('?') {
+            Some((question, answer)) => (format!("{question}?"), answer.trim().to_owned()),
+            None => (item, String::new()),
+        });
+        let (predict, answers) = asked.unzip();
         Self {
             title,
-            predict: items("Predict"),
+            predict,
+            answers,
             watch: items("Watch"),
             try_next: items("Try next"),
             text: lines.join("\n"),
@@ -93,10 +101,11 @@ mod tests {
     #[test]
     fn the_head_of_a_file_is_its_story() {
         let story = Story::of_source(
-            "//! # Thundering herd\n//!\n//! One hot page.\n//!\n//! ## Predict\n//! - How many queries\n//!   at once?\n//! - And later?\n//!\n//! ## Watch\n//! db.load and\n//! db.queue\n//!\n//! the slowest trace\n//! ## Try next\n//! Halve the ttl.\n\nuse x;\n//! not this\n",
+            "//! # Thundering herd\n//!\n//! One hot page.\n//!\n//! ## Predict\n//! - How many queries\n//!   at once? A hundred.\n//!   Or five more.\n//! - And later?\n//!\n//! ## Watch\n//! db.load and\n//! db.queue\n//!\n//! the slowest trace\n//! ## Try next\n//! Halve the ttl.\n\nuse x;\n//! not this\n",
         );
         assert_eq!(story.title, "Thundering herd");
         assert_eq!(story.predict, ["How many queries at once?", "And later?"]);
+        assert_eq!(story.answers, ["A hundred. Or five more.", ""]);
         assert_eq!(story.watch, ["db.load and db.queue", "the slowest trace"]);
         assert_eq!(story.try_next, ["Halve the ttl."]);
         assert!(

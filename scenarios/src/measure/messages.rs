@@ -2,7 +2,7 @@
 
 use sim_core::record::{Fate, Message, RecordingLevel};
 
-use super::{Measure, MeasureError, Recorded, Run, Times, Unit};
+use super::{Measure, MeasureError, Measures, Recorded, Run, Sample, Times, Unit};
 
 /// Some of a run's packets, in order of sending. Retransmissions and copies that the network made are among them: see
 /// [`Messages::originals`].
@@ -66,6 +66,17 @@ impl<'a> Messages<'a> {
         let sum = |all: &Vec<&Message>| all.iter().map(|one| f64::from(one.bytes)).sum();
         let bytes = self.chosen.as_ref().map(sum).map_err(Clone::clone);
         Measure::from_result(format!("size of {}", self.label), Unit::Bytes, bytes)
+    }
+    /// How long they were on the wire, of those that arrived, in order of sending.
+    pub fn delays(&self) -> Measures {
+        let delay = |one: &&Message| match one.fate {
+            Fate::Arrived(at) => {
+                Some(Sample { started: one.sent, at, value: at.since(one.sent).as_secs_f64() })
+            }
+            _ => None,
+        };
+        let samples = self.chosen.as_ref().map(|all| all.iter().filter_map(delay).collect());
+        Measures::new(format!("delay of {}", self.label), Unit::Seconds, samples.map_err(Clone::clone))
     }
     /// When they were sent.
     pub fn times(&self) -> Times {

@@ -53,7 +53,7 @@ impl Measure {
             // 4e6 s are 4e15 ns: below 2^53, so that the rounding is exact.
             Ok((value * 1e9 + 0.5).floor() / 1e9)
         } else {
-            Ok(value)
+            Ok(value + 0.0) // the sum of nothing is -0
         };
         Self { label, unit, value }
     }
@@ -350,6 +350,8 @@ mod tests {
         let sum = (0..3).fold(Measure::from(secs(0)), |sum, _| sum + ms(100));
         assert_eq!(sum, sum.clone().named("") - ms(0));
         assert_eq!(sum.value(), Measure::from(ms(300)).value());
+        let nothing: f64 = [].iter().sum();
+        assert!(Measure::from(nothing).value().unwrap().is_sign_positive());
     }
 
     #[test]

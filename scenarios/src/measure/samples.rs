@@ -5,6 +5,8 @@
 //! `ceil(p n)`, counted from 1. So it is always one of the numbers, and the 0-quantile is the smallest. A statistic of
 //! nothing is an error.
 
+use std::{cmp::Ordering, collections::BTreeSet};
+
 use sim_core::time::{Duration, SimTime};
 
 use super::{Measure, MeasureError, Times, Unit, quantity::compatible};
@@ -148,6 +150,31 @@ impl Measures {
             }
         }
     }
+    /// Without those that are equal to one before.
+    pub fn distinct(self) -> Self {
+        self.by_earlier(|earlier, value| !earlier.contains(&value))
+    }
+    /// Those that are equal to one before: what has come again.
+    pub fn repeated(self) -> Self {
+        self.by_earlier(|earlier, value| earlier.contains(&value))
+    }
+    /// Those that stand behind a larger one: what others have overtaken.
+    pub fn overtaken(self) -> Self {
+        self.by_earlier(|earlier, value| earlier.last().is_some_and(|&largest| largest > value))
+    }
+    /// Those for which this is true of all the numbers before, and the number itself.
+    fn by_earlier(self, keep: impl Fn(&BTreeSet<Ordered>, Ordered) -> bool) -> Self {
+        let mut earlier = BTreeSet::new();
+        let samples = self.samples.map(|samples| {
+            let kept = samples.into_iter().filter(|sample| {
+                let kept = keep(&earlier, Ordered(sample.value));
+                earlier.insert(Ordered(sample.value));
+                kept
+            });
+            kept.collect()
+        });
+        Self { samples, ..self }
+    }
     /// The first `n` of them.
     pub fn take(mut self, n: usize) -> Self {
         if let Ok(samples) = &mut self.samples {
@@ -244,6 +271,11 @@ impl Measures {
             self.samples.as_ref().map(|samples| samples.iter().map(|sample| sample.started).collect());
         Times::new(self.label.clone(), times.map_err(Clone::clone))
     }
+    /// When each of them was observed, or over.
+    pub fn times(&self) -> Times {
+        let times = self.samples.as_ref().map(|samples| samples.iter().map(|sample| sample.at).collect());
+        Times::new(self.label.clone(), times.map_err(Clone::clone))
+    }
     /// A number calculated from each of them.
     pub fn map(self, calculate: impl Fn(Measure) -> Measure) -> Self {
         let mut unit = self.unit;
@@ -276,6 +308,22 @@ impl From<Measure> for Measures {
     fn from(measure: Measure) -> Self {
         let label = measure.label().to_owned();
         Self::collect(label, [measure])
+    }
+}
+
+/// A number in its total order: measures are never NaN.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Ordered(f64);
+
+impl Eq for Ordered {}
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
     }
 }
 
@@ -324,6 +372,16 @@ mod tests {
         }
         assert_eq!(none.count().value(), Ok(0.0));
         assert_eq!(none.sum().value(), Ok(0.0));
+    }
+
+    #[test]
+    fn a_list_tells_what_came_again_and_what_was_overtaken() {
+        let list = || numbers(&[1.0, 3.0, 2.0, 3.0, 5.0, 4.0, 2.0]);
+        let values = |list: Measures| list.samples().unwrap().iter().map(|s| s.value).collect::<Vec<_>>();
+        assert_eq!(values(list().distinct()), [1.0, 3.0, 2.0, 5.0, 4.0]);
+        assert_eq!(values(list().repeated()), [3.0, 2.0]);
+        assert_eq!(values(list().overtaken()), [2.0, 4.0, 2.0]);
+        assert_eq!(values(list().distinct().overtaken()), [2.0, 4.0]);
     }
 
     #[test]

@@ -96,12 +96,12 @@ pub struct Fault {
 
 impl Fault {
     /// A fault at a time, on whom [`Fault::on`] says.
-    pub fn at(time: Duration, name: impl Into<String>, what: FaultKind) -> Self {
-        Self { name: name.into(), when: When::At(time), lasts: None, what, on: Target::Everybody }
+    pub fn at(time: Duration, name: impl Into<String>, what: impl Into<FaultKind>) -> Self {
+        Self::when(When::At(time), name, what)
     }
     /// A fault that an event triggers.
-    pub fn when(when: When, name: impl Into<String>, what: FaultKind) -> Self {
-        Self { name: name.into(), when, lasts: None, what, on: Target::Everybody }
+    pub fn when(when: When, name: impl Into<String>, what: impl Into<FaultKind>) -> Self {
+        Self { name: name.into(), when, lasts: None, what: what.into(), on: Target::Everybody }
     }
     /// To whom it happens.
     pub fn on(mut self, target: impl Into<Target>) -> Self {
@@ -218,6 +218,27 @@ pub enum FaultKind {
     Disk(DiskFault),
     /// Load generators on the target send this many times their rate.
     Load(f64),
+}
+
+impl From<Partition> for FaultKind {
+    fn from(partition: Partition) -> Self {
+        Self::Partition(partition)
+    }
+}
+impl From<LinkChange> for FaultKind {
+    fn from(change: LinkChange) -> Self {
+        Self::Link(change)
+    }
+}
+impl From<PacketRule> for FaultKind {
+    fn from(rule: PacketRule) -> Self {
+        Self::Packets(rule)
+    }
+}
+impl From<DiskFault> for FaultKind {
+    fn from(fault: DiskFault) -> Self {
+        Self::Disk(fault)
+    }
 }
 
 /// Who cannot reach whom. Names are nodes' or services' names.

@@ -14,7 +14,7 @@ use super::{Packet, Route};
 use crate::{
     codec,
     node::{Node, NodeId},
-    record::SpanIndex,
+    record::{SpanBuilder, SpanIndex, SpanKind},
     world::Core,
 };
 
@@ -49,6 +49,10 @@ impl<M> Received<M> {
     /// The span in which it was sent, to link to.
     pub fn sent_in(&self) -> SpanIndex {
         self.span
+    }
+    /// A span on the receiving node for what is done with it: a consumer, in the trace of the span in which it was sent.
+    pub fn span(&self, node: &Node, name: &str) -> SpanBuilder {
+        node.span_in(self.span, name).kind(SpanKind::Consumer)
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     Value,
 };
 use crate::{
+    net::rpc::CallError,
     node::Node,
     time::{Duration, SimTime},
     world::Core,
@@ -40,11 +41,19 @@ impl Node {
 
     /// A counter of this node. The full name has no node in it: `db.query`, not `db-1.query`.
     pub fn counter(&self, name: &str) -> Counter {
-        Counter { series: self.series(name, MetricKind::Counter, "1"), node: self.clone() }
+        Counter { series: self.series(name, MetricKind::Counter, ""), node: self.clone() }
     }
     /// A gauge of this node: a level, 0 at the start.
     pub fn gauge(&self, name: &str) -> Gauge {
-        Gauge { series: self.series(name, MetricKind::Gauge, "1"), level: Cell::new(0.0), node: self.clone() }
+        self.gauge_in(name, "")
+    }
+    /// A gauge with a unit as UCUM writes it (`s`, `By`, `{request}`, and `1` for a share of a whole).
+    pub fn gauge_in(&self, name: &str, unit: &str) -> Gauge {
+        Gauge {
+            series: self.series(name, MetricKind::Gauge, unit),
+            level: Cell::new(0.0),
+            node: self.clone(),
+        }
     }
     /// A histogram of durations, in seconds.
     pub fn histogram(&self, name: &str) -> Histogram {
@@ -363,6 +372,13 @@ impl Node {
         let now = core.now;
         core.recorder.span_end(now, span);
     }
+    /// Does something at this instant inside a span that exists already: what it sends, records or spawns belongs to it.
+    pub fn inside<T>(&self, span: SpanIndex, act: impl FnOnce() -> T) -> T {
+        let outer = std::mem::replace(&mut self.core().current_span, span);
+        let result = act();
+        self.core().current_span = outer;
+        result
+    }
     /// Runs a future inside a span that exists already; the span goes on afterwards.
     pub fn within<F: Future>(&self, span: SpanIndex, future: F) -> Traced<F> {
         Traced { builder: None, span, node: Some(self.clone()), ended: true, future: Box::pin(future) }
@@ -439,6 +455,14 @@ impl OperationHandle {
     /// It certainly did not happen.
     pub fn failed(self, reason: &str) {
         self.end(|core| OperationOutcome::Fail(core.recorder.name(reason)));
+    }
+    /// A call was all there was to it: it happened, or certainly did not, or nobody knows, as the call's error says.
+    pub fn end_with(self, answer: &Result<impl Serialize, CallError>) {
+        match answer {
+            Ok(output) => self.ok(output),
+            Err(error) if error.is_definite() => self.failed(error.label()),
+            Err(error) => self.unknown(error.label()),
+        }
     }
     /// It may have happened, or may happen yet.
     pub fn unknown(self, reason: &str) {
