@@ -38,7 +38,8 @@ impl Case {
     /// # Panics
     /// When the lab's own plan cannot be run.
     pub fn run(&self, level: RecordingLevel) -> Recording {
-        let plan = self.lab.plan(&self.variant, self.seed, &[]).unwrap_or_else(|e| panic!("{}: {e}", self.name()));
+        let plan =
+            self.lab.plan(&self.variant, self.seed, &[]).unwrap_or_else(|e| panic!("{}: {e}", self.name()));
         self.lab.run(&plan, level).unwrap_or_else(|e| panic!("{}: {e}", self.name()))
     }
     /// The line of the golden file.

@@ -18,9 +18,16 @@ fn every_lab_gives_the_hashes_that_it_has_always_given() {
     }
     let old: Vec<&str> = GOLDEN.lines().collect();
     for (old, now) in old.iter().zip(now.lines()) {
-        assert_eq!(*old, now, "a changed hash is a fact to explain; UPDATE_GOLDEN=1 cargo test writes the file anew");
+        assert_eq!(
+            *old, now,
+            "a changed hash is a fact to explain; UPDATE_GOLDEN=1 cargo test writes the file anew"
+        );
     }
-    assert_eq!(old.len(), now.lines().count(), "labs came or went: UPDATE_GOLDEN=1 cargo test writes the file anew");
+    assert_eq!(
+        old.len(),
+        now.lines().count(),
+        "labs came or went: UPDATE_GOLDEN=1 cargo test writes the file anew"
+    );
 }
 
 #[test]
@@ -34,18 +41,24 @@ fn alone_or_among_workers_twice_is_the_same() {
 #[test]
 fn what_is_recorded_changes_no_event() {
     Case::all().par_iter().for_each(|case| {
-        let [least, spans, full] =
-            [RecordingLevel::Essential, RecordingLevel::Spans, RecordingLevel::Full].map(|level| case.run(level));
+        let [least, spans, full] = [RecordingLevel::Essential, RecordingLevel::Spans, RecordingLevel::Full]
+            .map(|level| case.run(level));
         assert_eq!(least.run_hash, full.run_hash, "{}", case.name());
         assert_eq!(spans.run_hash, full.run_hash, "{}", case.name());
         assert_eq!((least.events, least.ended), (full.events, full.ended), "{}", case.name());
         // The essentials are the same in content, whatever else has taken a place in the table of names.
         let states = |r: &Recording| {
-            r.states.iter().map(|s| (s.at, s.node, r.text(s.key).to_owned(), r.text(s.value).to_owned())).collect::<Vec<_>>()
+            r.states
+                .iter()
+                .map(|s| (s.at, s.node, r.text(s.key).to_owned(), r.text(s.value).to_owned()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(states(&least), states(&full), "{}", case.name());
         let metrics = |r: &Recording| {
-            r.metrics.iter().map(|m| (r.text(m.name).to_owned(), m.node, m.points.clone())).collect::<Vec<_>>()
+            r.metrics
+                .iter()
+                .map(|m| (r.text(m.name).to_owned(), m.node, m.points.clone()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(metrics(&least), metrics(&full), "{}", case.name());
         assert_eq!(least.faults, full.faults, "{}", case.name());
@@ -88,7 +101,8 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn two_processes_in_different_surroundings_write_the_same_files_and_documents() {
     for lab in scenarios::catalogue() {
-        let (here, there, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+        let (here, there, elsewhere) =
+            (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
         let arguments = |out: &Path| {
             let out = out.to_str().unwrap().to_owned();
             ["scenario", lab.name(), "--seed", "42", "--json", "--out", &out].map(str::to_owned)

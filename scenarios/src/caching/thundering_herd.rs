@@ -93,7 +93,9 @@ impl Lab for ThunderingHerd {
         let cache = CacheServer::new().keep_stale(keep).prefill_all(pages).add_to(sim, "cache");
         let db = Database::new(8).query_time(self.query).add_to(sim, "db");
         WebService::with_state(
-            move |node| Web(CacheClient::new(node, cache), DatabaseClient::new(node, db), SingleFlight::new(node)),
+            move |node| {
+                Web(CacheClient::new(node, cache), DatabaseClient::new(node, db), SingleFlight::new(node))
+            },
             async move |node, web, request| self.serve(node, web, request).await,
         )
         .workers(1_000)
@@ -114,7 +116,9 @@ impl Lab for ThunderingHerd {
             .claim("single-flight", "one query per web server", |run| queries(run).each().at_most(4))
             .claim(["lease", "stale-while-revalidate"], "one query", |run| queries(run).each().equals(1))
             // Two round trips and a look: 2.2 ms and the cache's queue. Those who fill are 2 of 20,000.
-            .claim("stale-while-revalidate", "nobody waits", |run| run.histogram("request").p99().below(ms(10)))
+            .claim("stale-while-revalidate", "nobody waits", |run| {
+                run.histogram("request").p99().below(ms(10))
+            })
             // Chance e^-100 per cycle: by its end, the readers' chances to refresh add up to 2,000/s x 51 ms = 102.
             .claim("early-refresh", "no page waits", |run| run.count("cache.misses").equals(0))
             // 1.2 ms pass between the first answer of the database and the last look that finds nothing. Of the 2.4 requests

@@ -52,7 +52,8 @@ impl Lab for FindingSlowService {
         sim.default_link(Link::constant(us(500)).ordered());
         let noisy = |time: Duration| Delay::normal(time, time / 10);
         // A scan holds one of 8 connections, and no core of the service that waits for it.
-        let db = Database::new(8).time_for("scan", Delay::constant(self.scan)).machine(|m| m.service("currency"));
+        let db =
+            Database::new(8).time_for("scan", Delay::constant(self.scan)).machine(|m| m.service("currency"));
         let db = db.add_to(sim, "currency-db");
         let currency = WebService::with_state(
             move |node| DatabaseClient::new(node, db),
@@ -94,7 +95,12 @@ impl Lab for FindingSlowService {
             })
             // 402 of about 449 ms.
             .claim("unindexed", "currency owns the slowest pages", |run| {
-                run.spans("GET /product").roots().slowest(0.01).share_of("currency").each().at_least(percent(80))
+                run.spans("GET /product")
+                    .roots()
+                    .slowest(0.01)
+                    .share_of("currency")
+                    .each()
+                    .at_least(percent(80))
             })
             .claim("tune-reviews", "slow pages stay slow", |run| page(run).p99().above(ms(380)))
             // The same pages, with 15 ms less of work in each.

@@ -112,7 +112,8 @@ impl WriteAheadLog {
         let end = Rc::new(Cell::new((log.len() - rest.len()) as u64));
         let (written, synced) = (Rc::new(Cell::new(end.get())), sync::Mutex::new(end.get()));
         let (table, waiting) = (Rc::new(RefCell::new(table)), Rc::new(Cell::new(0_u32)));
-        let (unsynced, batch) = (node.gauge_in("log.unsynced", "By"), node.distribution("log.batch", "{record}"));
+        let (unsynced, batch) =
+            (node.gauge_in("log.unsynced", "By"), node.distribution("log.batch", "{record}"));
         let (disk, turns) = (node.disk(), sync::Semaphore::new(1));
         node.serve(async move |call: Call, ask: Ask| {
             let (key, value) = match ask {
@@ -156,7 +157,8 @@ impl WriteAheadLog {
     }
 
     async fn client(self, node: Node, store: NodeId, number: u64) {
-        let (mut rng, gap) = (node.rng("arrivals"), Delay::exponential(Duration::from_secs_f64(4.0 / self.rate)));
+        let (mut rng, gap) =
+            (node.rng("arrivals"), Delay::exponential(Duration::from_secs_f64(4.0 / self.rate)));
         // Whether each write was acknowledged.
         let writes = Rc::new(RefCell::new(BTreeMap::new()));
         node.spawn_detached(self.read_back(node.clone(), store, Rc::clone(&writes)));
@@ -204,7 +206,7 @@ impl Lab for WriteAheadLog {
         let never = Self { sync: Sync::Never, checksum: true, rate: 1_000.0, fsync: ms(5), value: 1_500 };
         let group = Self { sync: Sync::Group, ..never };
         Variants::broken("no-sync", never, misses(KEPT))
-            .also_broken("sync-each", Self { sync: Sync::Each, ..never }, misses(QUICK))
+            .fixed("sync-each", Self { sync: Sync::Each, ..never })
             .also_broken("no-checksum", Self { checksum: false, ..group }, misses_in(1, 5, WHOLE))
             .fixed("group-commit", group)
     }
@@ -235,12 +237,21 @@ impl Lab for WriteAheadLog {
             .goal(KEPT, |run| run.count("read_back.lost").equals(0))
             .goal(WHOLE, |run| run.count("read_back.foreign").equals(0))
             // Two syncs and a few hundred microseconds, where they are shared.
-            .goal(QUICK, move |run| answers(run).between(secs(0), ms(5_700)).p99().at_most(ms(100)))
+            // Asked of all but sync-each, which keeps its promises and cannot keep up.
+            .goal_for(["no-sync", "no-checksum", "group-commit"], QUICK, move |run| {
+                answers(run).between(secs(0), ms(5_700)).p99().at_most(ms(100))
+            })
             // Written back at 5.0 s: 0.7 s x 1,000/s = 700 are gone, with a deviation of the square root of that, 26.
             .claim("no-sync", "what was not written back is lost", |run| {
                 run.count("read_back.lost").at_least(500)
             })
-            .over_seeds(16, "no-sync", "700 on average", |run| run.count("read_back.lost"), |all| all.mean().within(673..=727))
+            .over_seeds(
+                16,
+                "no-sync",
+                "700 on average",
+                |run| run.count("read_back.lost"),
+                |all| all.mean().within(673..=727),
+            )
             // One sync at a time, 5 ms each, and 3 us for the 1,516 bytes.
             .claim("sync-each", "at most 200 answers a second", move |run| {
                 answers(run).times().most_in(secs(1)).at_most(200)
@@ -271,7 +282,9 @@ impl Lab for WriteAheadLog {
             .figure("answers a second before the failure", move |run| {
                 answers(run).between(secs(0), secs(5)).count() / secs(5)
             })
-            .figure("p99 of a put before the failure", move |run| answers(run).between(secs(0), secs(5)).p99())
+            .figure("p99 of a put before the failure", move |run| {
+                answers(run).between(secs(0), secs(5)).p99()
+            })
             .figure("writes a sync covers", |run| run.histogram("log.batch").mean())
     }
 }

@@ -34,8 +34,10 @@ fn program() -> &'static PathBuf {
 
 fn run(lab: &str, out: &Path, otlp: &str) -> Output {
     let out = out.to_str().unwrap();
-    let output =
-        Command::new(program()).args(["scenario", lab, "--seed", "42", "--out", out, "--otlp", otlp]).output().unwrap();
+    let output = Command::new(program())
+        .args(["scenario", lab, "--seed", "42", "--out", out, "--otlp", otlp])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{lab} to {otlp}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
@@ -43,7 +45,8 @@ fn run(lab: &str, out: &Path, otlp: &str) -> Output {
 /// All spans that a run has written: of each variant's folder.
 fn written(out: &Path) -> Spans {
     let mut all = Spans::default();
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut folders: Vec<PathBuf> =
+        std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     for folder in folders.iter().filter(|path| path.is_dir()) {
         all.extend(Spans::from_folder(folder).unwrap());
@@ -67,14 +70,16 @@ fn there_and_back(jaeger: &Jaeger, lab: &str, otlp: &str) -> Spans {
 #[test]
 fn jaeger_tells_what_was_recorded_over_http_and_over_grpc_and_again() {
     let Some(first) = Jaeger::for_test() else { return };
-    let by_http: Vec<Spans> = LABS.iter().map(|lab| there_and_back(&first, lab, &first.http_endpoint())).collect();
+    let by_http: Vec<Spans> =
+        LABS.iter().map(|lab| there_and_back(&first, lab, &first.http_endpoint())).collect();
     drop(first);
 
     // Another process, another way, an empty server: the same answer.
     let Some(second) = Jaeger::for_test() else { return };
     for (lab, before) in LABS.iter().zip(&by_http) {
         let again = there_and_back(&second, lab, &second.grpc_endpoint());
-        let compared = compare(before, &again).unwrap_or_else(|error| panic!("{lab}, the second time: {error}"));
+        let compared =
+            compare(before, &again).unwrap_or_else(|error| panic!("{lab}, the second time: {error}"));
         assert_eq!(compared, before.len());
     }
     // Sending a run twice stores it once: the ids are the plan's.
@@ -88,7 +93,8 @@ fn what_was_written_can_be_sent_later() {
     let folder = out.path().to_str().unwrap();
     let scenario = ["scenario", "finding-slow-service", "--seed", "7", "--out", folder];
     assert!(Command::new(program()).args(scenario).output().unwrap().status.success());
-    let export = Command::new(program()).args(["export", folder, "--to", &jaeger.http_endpoint()]).output().unwrap();
+    let export =
+        Command::new(program()).args(["export", folder, "--to", &jaeger.http_endpoint()]).output().unwrap();
     assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
     let meant = written(out.path());
     let got = jaeger.read_back(&meant).unwrap();

@@ -67,12 +67,6 @@ fn every_lab_does_what_its_story_says() {
 }
 
 #[test]
-#[ignore = "minutes: four times as many seeds"]
-fn every_lab_does_what_its_story_says_under_64_seeds() {
-    nothing_surprises(64);
-}
-
-#[test]
 fn every_lab_has_a_variant_that_breaks_and_one_that_does_not() {
     use scenarios::lab::variants::VariantKind;
     for lab in catalogue() {
