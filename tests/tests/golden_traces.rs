@@ -9,7 +9,7 @@ fn worst(lab: &str, variant: &str) -> String {
     let plan = lab.plan(variant, 42, &[]).unwrap();
     let recording = lab.run(&plan, RecordingLevel::Full).unwrap();
     let trace = worst_trace(&recording).expect("the lab records traces");
-    waterfall(&recording, trace, 80, 14, Colour::Never)
+    waterfall(&recording, trace, 80, 24, Colour::Never)
 }
 
 #[test]
