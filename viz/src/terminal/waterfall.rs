@@ -164,8 +164,19 @@ impl<'a> Tree<'a> {
                 Entry::One(place) => {
                     let span = self.span(*place);
                     let inside = self.sizes[*place] - 1;
-                    let mut label =
-                        format!("{} {}", self.recording.node_name(span.node), self.recording.text(span.name));
+                    // Below a span of the same node, the node need not be named again: names deep down keep their room.
+                    let same_node = span.parent.is_some()
+                        && self
+                            .recording
+                            .spans
+                            .get(span.parent.0 as usize)
+                            .is_some_and(|p| p.node == span.node);
+                    let name = self.recording.text(span.name);
+                    let mut label = if same_node {
+                        name.to_owned()
+                    } else {
+                        format!("{} {name}", self.recording.node_name(span.node))
+                    };
                     if inside > 0 && depth == depth_max {
                         let _ = write!(label, " (+{} inside)", number_of(inside));
                     }
