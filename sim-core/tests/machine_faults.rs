@@ -338,6 +338,22 @@ fn a_full_disk_takes_no_more_bytes_until_it_is_over() {
 }
 
 #[test]
+fn overlapping_slow_faults_multiply_and_the_end_of_one_leaves_the_other() {
+    let faults = [
+        Fault::at(ms(0), "long", FaultKind::Slow(2.0)).on("n").lasting(ms(100)),
+        Fault::at(ms(20), "short", FaultKind::Slow(3.0)).on("n").lasting(ms(60)),
+    ];
+    let (times, _) = alone(faults, async |node, book| {
+        for work in [10, 10, 10, 5] {
+            node.work(ms(work)).await;
+            book.write(now(&node));
+        }
+    });
+    // Twice as long until 20 ms, six times until 80 ms, twice again until 100 ms, then as usual.
+    assert_eq!(times, [20, 80, 100, 105].map(ms));
+}
+
+#[test]
 fn a_slow_disk_takes_as_many_times_as_long() {
     let (times, recording) = alone([disk(50, DiskFault::Slow(10.0)).lasting(ms(50))], async |node, book| {
         let file = node.file("log");

@@ -35,6 +35,9 @@ fn what_the_readme_shows_of_the_first_command_is_what_it_prints() {
     let printed = String::from_utf8(run.stdout).unwrap();
     let mut lines = printed.lines();
     for line in shown.trim().lines().filter(|line| !line.starts_with("```") && *line != "...") {
-        assert!(lines.any(|other| other == line), "the program does not print this line, or not there: {line}");
+        assert!(
+            lines.any(|other| other == line),
+            "the program does not print this line, or not there: {line}"
+        );
     }
 }

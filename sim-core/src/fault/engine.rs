@@ -338,19 +338,28 @@ impl Core {
                 }
                 self.mark_states(nodes, "paused", begin);
             }
-            FaultKind::Slow(factor) => {
+            FaultKind::Slow(_) => {
                 for &node in nodes {
                     if begin {
                         self.faults_touch(number);
                     }
-                    self.cpu_retime(node, Some(if begin { *factor } else { 1.0 }), None);
+                    // What overlaps multiplies, and the end of one leaves the others in force.
+                    let slow = self.in_force(node, |kind| match kind {
+                        FaultKind::Slow(factor) => Some(*factor),
+                        _ => None,
+                    });
+                    self.cpu_retime(node, Some(slow.iter().product()), None);
+                    self.mark_states(&[node], "slow", !slow.is_empty());
                 }
-                self.mark_states(nodes, "slow", begin);
             }
-            FaultKind::MemoryLimit(bytes) => {
+            FaultKind::MemoryLimit(_) => {
                 for &node in nodes {
+                    let limits = self.in_force(node, |kind| match kind {
+                        FaultKind::MemoryLimit(bytes) => Some(*bytes),
+                        _ => None,
+                    });
                     let memory = &mut self.nodes[node.index()].memory;
-                    memory.limit = if begin { Some(*bytes) } else { memory.own_limit };
+                    memory.limit = limits.into_iter().min().or(memory.own_limit);
                     if begin {
                         self.memory_check(node);
                     }
@@ -420,20 +429,51 @@ impl Core {
             }
             FaultKind::Disk(kind) => {
                 for &node in nodes {
-                    if self.disk_fault(node, number, kind, begin) {
+                    // At the end of one, another of its kind may still be in force.
+                    let still = if begin { None } else { self.disk_fault_in_force(node, kind) };
+                    let (number, kind, on) = match &still {
+                        Some((number, kind)) => (*number, kind, true),
+                        None => (number, kind, begin),
+                    };
+                    if self.disk_fault(node, number, kind, on) {
                         self.faults_touch(number);
                     }
                 }
             }
-            FaultKind::Load(factor) => {
+            FaultKind::Load(_) => {
                 for &node in nodes {
-                    self.nodes[node.index()].load = if begin { *factor } else { 1.0 };
+                    let load = self.in_force(node, |kind| match kind {
+                        FaultKind::Load(factor) => Some(*factor),
+                        _ => None,
+                    });
+                    self.nodes[node.index()].load = load.iter().product();
                     if begin {
                         self.faults_touch(number);
                     }
                 }
             }
         }
+    }
+
+    /// What `pick` takes of each fault that has hold of a node now, in the order of the plan.
+    fn in_force<T>(&self, node: NodeId, pick: impl Fn(&FaultKind) -> Option<T>) -> Vec<T> {
+        let faults = self.faults.faults.iter().zip(&self.faults.held);
+        faults.filter(|(_, held)| held.contains(&node)).filter_map(|(fault, _)| pick(&fault.what)).collect()
+    }
+
+    /// Another fault of that kind that has hold of a node's disk. (A bit that rots does so once.)
+    fn disk_fault_in_force(&self, node: NodeId, kind: &super::DiskFault) -> Option<(u32, super::DiskFault)> {
+        let same = |other: &super::DiskFault| {
+            std::mem::discriminant(other) == std::mem::discriminant(kind)
+                && !matches!(kind, super::DiskFault::Rot(_))
+        };
+        let faults = self.faults.faults.iter().zip(&self.faults.held).enumerate();
+        let held = faults.filter(|(_, (_, held))| held.contains(&node));
+        let disks = held.filter_map(|(number, (fault, _))| match &fault.what {
+            FaultKind::Disk(other) if same(other) => Some((number as u32, other.clone())),
+            _ => None,
+        });
+        disks.last()
     }
 
     fn mark_states(&mut self, nodes: &[NodeId], what: &str, begin: bool) {
