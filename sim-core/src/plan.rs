@@ -35,7 +35,7 @@ pub struct Plan {
     #[serde(default)]
     pub knobs: toml::Table,
     /// What goes wrong, and when.
-    #[serde(default, rename = "fault")]
+    #[serde(default, rename = "fault", skip_serializing_if = "FaultPlan::is_empty")]
     pub faults: FaultPlan,
     /// Draws of the network whose outcome is set by hand.
     #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]

@@ -12,7 +12,7 @@ use crate::{
     fault::engine::FaultEngine,
     net::{Link, PlannedOverride, Topology, regions::Regions},
     node::{Node, NodeId, NodeSpec},
-    plan::{Plan, PlanError},
+    plan::{OverrideFate, Plan, PlanError},
     protocol::Protocol,
     record::{Ending, FaultRecord, Origin, Recorder, Recording, RecordingLevel},
     rng::{Key, Rng},
@@ -162,6 +162,12 @@ impl Sim {
             let (from, to) = (find(&one.from)?, find(&one.to)?);
             if one.ordinal == 0 {
                 return Err(PlanError::Invalid("override: `ordinal` is counted from 1".to_owned()));
+            }
+            if one.fate == OverrideFate::default() {
+                return Err(PlanError::Invalid(format!(
+                    "override {} from {} to {}: it sets nothing; allowed are delay, lost, duplicated, corrupted",
+                    one.ordinal, one.from, one.to
+                )));
             }
             let what = one.kind.as_deref().unwrap_or("message");
             let record = core.recorder.fault(FaultRecord {

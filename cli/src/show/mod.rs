@@ -192,7 +192,10 @@ fn next(
     }
     for (command, what) in [
         (format!("shaketable explain {lab}"), "the story, the knobs, what to try"),
-        (format!("shaketable scenario {lab} --seed {}", seed.saturating_add(1)), "another seed"),
+        (
+            format!("shaketable scenario {lab} --seed {}", if seed < 1_000_000 { seed + 1 } else { 1 }),
+            "another seed",
+        ),
     ] {
         let (left, right) = spread(&format!("  {command}"), what, width.min(80));
         out.push_str(&format!("{left}{}\n", painted(DIM, right)));

@@ -12,8 +12,10 @@
 //! and not when the cache has the page, so an answer of the cache that is under way by then starts a second query.
 //!
 //! ## Predict
-//! - When the hot key expires, how many queries reach the database at once?
-//! - With early refresh, how long before the expiry does the first refresh start?
+//! - When the hot key expires, how many queries reach the database at once? About 105: one, and 2,000 a second for the 52 ms
+//!   until the first answer is in the cache.
+//! - With early refresh, how long before the expiry does the first refresh start? About 270 ms on average: the cost of 52 ms
+//!   times (ln(2,000 x 0.052) + 0.58).
 //!
 //! ## Watch
 //! - `db.active` and `db.queue`: what the database works on, and what waits for one of its connections

@@ -137,7 +137,10 @@ impl WriteAheadLog {
                 if *synced < own_end {
                     let covered = written.get();
                     batch.observe(f64::from(waiting.replace(0)));
-                    file.sync().await.expect("the disk works");
+                    // A sync that fails is tried again, as databases did for years: "Try next" asks whether that is safe.
+                    while file.sync().await.is_err() {
+                        call.node().event("sync.failed", "trying again");
+                    }
                     *synced = covered;
                 }
             };
