@@ -423,6 +423,7 @@ impl Core {
     /// Makes what has come up happen.
     #[inline]
     pub(crate) fn step(&mut self, time: SimTime, next: Next<Event>) {
+        assert!(time >= self.now, "time moves forward: {time} came up after {}", self.now);
         self.now = time;
         self.warm();
         match next {

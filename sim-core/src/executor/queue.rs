@@ -144,7 +144,8 @@ impl<E> EventQueue<E> {
     #[inline]
     fn insert(&mut self, entry: Entry) {
         self.entries += 1;
-        if entry.time >= self.horizon {
+        // What is earlier than the wheel's own time (somebody asked for what is due, and got nothing) belongs to the run.
+        if entry.time >= self.horizon && entry.time >= self.base {
             self.insert_in_wheel(entry);
         } else {
             self.insert_in_run(entry);
@@ -171,8 +172,9 @@ impl<E> EventQueue<E> {
         let at = self.run.partition_point(|other| other.rank() > rank);
         self.run.insert(at, entry);
         if self.run.len() > 2 * RUN {
-            // Too long for insertion: the later half goes back, unless it all happens at one instant.
-            let keep = self.run[RUN].time;
+            // Too long for insertion: the later half goes back, unless it all happens at one instant. Nothing that is
+            // earlier than the wheel's own time may go there.
+            let keep = self.run[RUN].time.max(self.base);
             let split = self.run.partition_point(|other| other.time > keep);
             if split > 0 {
                 self.horizon = keep + 1;
@@ -183,8 +185,9 @@ impl<E> EventQueue<E> {
         }
     }
 
-    /// Fills the run from the earliest bucket. Gives whether there was one.
-    fn refill(&mut self) -> bool {
+    /// Fills the run from the earliest bucket. Gives whether there was one that begins at or before `end`: the wheel must not
+    /// run ahead of what the caller takes, or what he then schedules would lie before the wheel's own time.
+    fn refill(&mut self, end: u64) -> bool {
         loop {
             let Some(level) = self.occupied.iter().position(|&bits| bits != 0) else { return false };
             let digit = self.occupied[level].trailing_zeros();
@@ -194,6 +197,9 @@ impl<E> EventQueue<E> {
             let above = shift + DIGIT;
             let high = if above >= 64 { 0 } else { self.base >> above << above };
             let start = high | (u64::from(digit) << shift);
+            if start > end {
+                return false;
+            }
             self.base = self.base.max(start);
             self.occupied[level] &= !(1 << digit);
             let mut bucket = std::mem::take(&mut self.buckets[index]);
@@ -286,7 +292,7 @@ impl<E> EventQueue<E> {
     pub(crate) fn pop(&mut self, end: SimTime) -> Option<(SimTime, Next<E>)> {
         loop {
             let Some(&entry) = self.run.last() else {
-                if self.refill() {
+                if self.refill(end.as_nanos()) {
                     continue;
                 }
                 return None;
@@ -424,6 +430,10 @@ mod tests {
         Move(usize, u64),
         Number(u64),
         Pop(u64),
+        /// Many at once, spread over some time.
+        Burst(u64, u64, u8),
+        /// Takes all that is due within a time: the last attempt finds nothing.
+        Drain(u64),
     }
 
     /// Now, soon, and at every scale of time up to hours: every level of the wheel.
@@ -437,20 +447,37 @@ mod tests {
             3 => wait().prop_map(Step::Number),
             2 => any::<usize>().prop_map(Step::Withdraw),
             1 => (any::<usize>(), wait()).prop_map(|(i, t)| Step::Move(i, t)),
+            1 => (wait(), wait(), 1..200_u8).prop_map(|(after, spread, count)| Step::Burst(after, spread, count)),
+            2 => wait().prop_map(Step::Drain),
             4 => wait().prop_map(Step::Pop),
         ]
     }
 
+    type Model = BTreeMap<(u64, bool, u64), u64>;
+
+    fn first(model: &Model, end: u64) -> Option<((u64, bool, u64), u64)> {
+        model.first_key_value().map(|(k, v)| (*k, *v)).filter(|((time, _, _), _)| *time <= end)
+    }
+
+    fn value(next: Next<u64>) -> u64 {
+        match next {
+            Next::Event(event) => event,
+            Next::Number(number) => u64::from(number),
+        }
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
         /// The queue against a sorted map that is obviously right.
         #[test]
-        fn the_queue_does_what_a_sorted_map_does(steps in prop::collection::vec(step(), 1..400)) {
+        fn the_queue_does_what_a_sorted_map_does(steps in prop::collection::vec(step(), 1..150)) {
             let mut queue = EventQueue::new();
-            let mut model: BTreeMap<(u64, bool, u64), u64> = BTreeMap::new();
+            let mut model = Model::new();
             let mut keys: Vec<(EventKey, u64, u64, bool)> = Vec::new();
             let mut now = 0;
-            for (n, step) in steps.into_iter().enumerate() {
-                let n = n as u64;
+            let mut n = 0;
+            for step in steps {
+                n += 1;
                 match step {
                     Step::Push(after, fault) => {
                         let time = now + after;
@@ -478,15 +505,35 @@ mod tests {
                         queue.push_number(at(time), n as u32);
                         model.insert((time, true, n), n);
                     }
+                    Step::Burst(after, spread, count) => {
+                        for i in 0..u64::from(count) {
+                            // Not in order of time, and many at one instant.
+                            let time = now + after + spread / 7 * (i * 5 % 8);
+                            queue.push_number(at(time), n as u32);
+                            model.insert((time, true, n), n);
+                            n += 1;
+                        }
+                    }
                     Step::Pop(after) => {
                         let end = now.saturating_add(after);
-                        let expected = model.first_key_value().map(|(k, v)| (*k, *v)).filter(|((t, _, _), _)| *t <= end);
+                        let expected = first(&model, end);
+                        let popped = queue.pop(at(end)).map(|(time, next)| (time, value(next)));
+                        prop_assert_eq!(popped, expected.map(|((time, _, _), v)| (at(time), v)));
                         if let Some((key, _)) = expected {
                             model.remove(&key);
+                            now = key.0;
                         }
-                        let popped = queue.pop(at(end)).map(|(t, next)| (t, match next { Next::Event(e) => e, Next::Number(n) => u64::from(n) }));
-                        prop_assert_eq!(popped, expected.map(|((t, _, _), v)| (at(t), v)));
-                        now = now.max(expected.map_or(0, |((t, _, _), _)| t));
+                    }
+                    Step::Drain(after) => {
+                        let end = now.saturating_add(after);
+                        loop {
+                            let expected = first(&model, end);
+                            let popped = queue.pop(at(end)).map(|(time, next)| (time, value(next)));
+                            prop_assert_eq!(popped, expected.map(|((time, _, _), v)| (at(time), v)));
+                            let Some((key, _)) = expected else { break };
+                            model.remove(&key);
+                            now = key.0;
+                        }
                     }
                     _ => {}
                 }
@@ -494,5 +541,25 @@ mod tests {
                 prop_assert!(queue.entries() <= 2 * queue.len());
             }
         }
+    }
+
+    /// What the world does before its first line of code runs: it asks for what is due at time zero while a fault is planned
+    /// for later. The wheel must not run ahead to that fault.
+    #[test]
+    fn asking_too_early_leaves_room_for_what_is_scheduled_afterwards() {
+        let mut queue = EventQueue::new();
+        queue.push(at(9_000_000_000), Class::Fault, 0_u64);
+        assert_eq!(queue.pop(SimTime::ZERO), None);
+        for n in 0..1_000 {
+            queue.push_number(at(1_000 + n * 7_919 % 5_000_000), n as u32);
+        }
+        let mut last = SimTime::ZERO;
+        let mut count = 0;
+        while let Some((time, _)) = queue.pop(SimTime::MAX) {
+            assert!(time >= last, "{time} after {last}");
+            last = time;
+            count += 1;
+        }
+        assert_eq!((count, last), (1_001, at(9_000_000_000)));
     }
 }
