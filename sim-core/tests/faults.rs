@@ -88,14 +88,28 @@ fn the_end_of_a_fault_and_a_fault_some_time_after_its_event_come_first_as_well()
 
 #[test]
 fn at_one_instant_faults_happen_in_the_order_of_the_plan() {
+    let crash = || Fault::at(ms(10), "crash", FaultKind::Crash).on("n");
+    let restart = || Fault::at(ms(10), "restart", FaultKind::Restart).on("n");
+    // Down and up again, against up again and down.
+    for (plan, expected) in [([crash(), restart()], vec![ms(30)]), ([restart(), crash()], vec![])] {
+        let (seen, _) = alone(plan, async |node, book| {
+            node.sleep(ms(20)).await;
+            book.write(now(&node));
+        });
+        assert_eq!(seen, expected);
+    }
+}
+
+#[test]
+fn load_faults_that_overlap_multiply() {
     let load = |name: &str, factor| Fault::at(ms(10), name, FaultKind::Load(factor)).on("n");
-    for (first, second) in [(2.0, 3.0), (3.0, 2.0)] {
-        let (seen, _) = alone([load("first", first), load("second", second)], async |node, book| {
+    let (seen, _) = alone([load("first", 2.0), load("second", 3.0).lasting(ms(20))], async |node, book| {
+        for _ in 0..2 {
             node.sleep(ms(20)).await;
             book.write(secs(1).mul_f64(node.load_factor()));
-        });
-        assert_eq!(seen, [secs(1).mul_f64(second)]);
-    }
+        }
+    });
+    assert_eq!(seen, [secs(6), secs(2)]);
 }
 
 fn sent_trigger(kind: &str, count: u64) -> MessageTrigger {

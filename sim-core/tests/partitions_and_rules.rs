@@ -190,6 +190,10 @@ fn a_link_can_begin_to_lose_to_double_and_to_damage() {
     assert_eq!(numbers(&arrivals), (0..10).chain(20..30).collect::<Vec<_>>());
     assert_eq!(touched(&recording, "change"), 10);
 
+    // A change that makes no difference to any packet has touched none.
+    let (_, recording) = changed(LinkChange::loss(0.0), Target::Everybody);
+    assert_eq!(touched(&recording, "change"), 0);
+
     let (arrivals, _) = changed(LinkChange::duplication(1.0), Target::Everybody);
     assert_eq!(arrivals.len(), 40);
     assert!(numbers(&arrivals).iter().filter(|n| (10..20).contains(*n)).count() == 20);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{Fault, FaultKind, FaultPlan, MessageTrigger, PacketAction, PacketRule, Partition, Target, When};
 use crate::{
     executor::queue::Class,
-    net::{Link, Loss},
+    net::{Changed, Link, Loss},
     node::NodeId,
     plan::PlanError,
     record::{FaultRecord, Name, NodeIndex},
@@ -533,7 +533,7 @@ impl Core {
         from: NodeId,
         to: NodeId,
         base: Option<Rc<Link>>,
-    ) -> (Option<Rc<Link>>, Vec<u32>) {
+    ) -> (Option<Rc<Link>>, Vec<Changed>) {
         let Some(base) = base else { return (None, Vec::new()) };
         if self.faults.links.is_empty() {
             return (Some(base), Vec::new());
@@ -544,8 +544,16 @@ impl Core {
             if !side_matches(&active.on, &active.from, &active.to, from, to) {
                 continue;
             }
-            by.push(active.fault);
             let change = &active.change;
+            by.push(Changed {
+                fault: active.fault,
+                every_packet: change.delay.is_some()
+                    || !change.extra_delay.is_zero()
+                    || change.bandwidth.is_some(),
+                loss: change.loss.is_some(),
+                duplication: change.duplication.is_some(),
+                corruption: change.corruption.is_some(),
+            });
             if let Some(delay) = &change.delay {
                 link.delay = delay.clone();
             }

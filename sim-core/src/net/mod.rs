@@ -70,7 +70,7 @@ pub(crate) struct Pair {
     /// The link as it is now; `None` where the two cannot talk.
     link: Option<Rc<Link>>,
     /// Which faults change it, and which blocks it.
-    changed_by: Option<Box<[u32]>>,
+    changed_by: Option<Box<[Changed]>>,
     blocked_by: Option<u32>,
     /// At which state of the network the three were worked out.
     epoch: u32,
@@ -78,6 +78,17 @@ pub(crate) struct Pair {
     only_delays: bool,
     /// What only links with a memory have.
     memory: Option<Box<LinkMemory>>,
+}
+
+/// A fault that changes a link, and what of it: a packet counts as touched when that made a difference to it.
+#[derive(Clone, Copy)]
+pub(crate) struct Changed {
+    pub(crate) fault: u32,
+    /// Delay or bandwidth: every packet feels it.
+    pub(crate) every_packet: bool,
+    pub(crate) loss: bool,
+    pub(crate) duplication: bool,
+    pub(crate) corruption: bool,
 }
 
 /// What a link remembers from packet to packet.
@@ -288,6 +299,11 @@ impl Core {
                 memory.bottleneck = Interface::new(link.bandwidth, Some(link.queue)).map(|b| *b);
             }
         }
+        if let Some(memory) = &mut entry.memory
+            && link.as_ref().is_none_or(|link| link.bandwidth.is_none())
+        {
+            memory.bottleneck = None;
+        }
         entry.only_delays = blocked_by.is_none()
             && changed_by.is_empty()
             && entry.memory.is_none()
@@ -397,12 +413,6 @@ impl Core {
             self.faults_touch(fault);
             return self.lose_after_trigger(packet, "partition");
         }
-        if let Some(faults) = &entry.changed_by {
-            for fault in faults.clone() {
-                self.faults_touch(fault);
-            }
-        }
-
         // Chance: each word has its name, used or not.
         let entry = &self.net.pairs[pair];
         let (key, kind, ordinal) = (entry.key, packet.kind_hash, packet.ordinal);
@@ -433,6 +443,18 @@ impl Core {
         let datagram = matches!(packet.route, Route::Datagram { .. });
         let mut duplicated = datagram && chance(role::DUPLICATION, link.duplication);
         let mut corrupted = chance(role::CORRUPTION, link.corruption);
+
+        if let Some(changes) = &self.net.pairs[pair].changed_by {
+            for change in changes.clone() {
+                if change.every_packet
+                    || (lost && change.loss)
+                    || (duplicated && change.duplication)
+                    || (corrupted && change.corruption)
+                {
+                    self.faults_touch(change.fault);
+                }
+            }
+        }
 
         // By hand: overrides of the plan, then rules of faults.
         if !self.net.overrides.is_empty()
