@@ -469,11 +469,11 @@ impl Core {
         };
         let faults = self.faults.faults.iter().zip(&self.faults.held).enumerate();
         let held = faults.filter(|(_, (_, held))| held.contains(&node));
-        let disks = held.filter_map(|(number, (fault, _))| match &fault.what {
+        let mut disks = held.filter_map(|(number, (fault, _))| match &fault.what {
             FaultKind::Disk(other) if same(other) => Some((number as u32, other.clone())),
             _ => None,
         });
-        disks.last()
+        disks.next_back()
     }
 
     fn mark_states(&mut self, nodes: &[NodeId], what: &str, begin: bool) {
