@@ -111,6 +111,7 @@ impl Lab for FindingSlowService {
             .compare("indexed", "unindexed", "most stay as they were", |after, before| {
                 (page(after).median() - page(before).median()).abs().at_most(ms(5))
             })
+            .show(FAST, |run| run.spans("GET /product").roots().shown("the slowest page"))
             .figure("p50 of a page", |run| page(run).median())
             .figure("p99 of a page", |run| page(run).p99())
             .figure("gateway, mean", |run| call(run, "gateway").mean())

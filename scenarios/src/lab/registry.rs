@@ -376,6 +376,12 @@ impl LabEntry {
         if goals.is_empty() {
             problems.push("the lab has no goal".to_owned());
         }
+        for goal in expectations.shows.iter().flat_map(|show| &show.goals) {
+            if !goals.iter().any(|one| one.name == *goal) {
+                let near = did_you_mean(nearest(goal, goals.iter().map(|one| one.name)));
+                problems.push(format!("a trace is shown for `{goal}`, which is no goal{near}"));
+            }
+        }
         let mut said: Vec<&str> = expectations.names().collect();
         said.sort_unstable();
         for pair in said.windows(2).filter(|pair| pair[0] == pair[1]) {
