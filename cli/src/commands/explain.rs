@@ -5,6 +5,7 @@ use scenarios::lab::{LabEntry, find_in};
 use serde_json::json;
 
 use crate::{
+    asked::Asked,
     console::Console,
     document,
     failure::{Failure, Status},
@@ -40,7 +41,7 @@ pub(crate) fn carry_out(
         false => None,
         true => {
             let plans = lab.variants().iter().map(|one| plan(one.name)).collect::<Result<_, _>>()?;
-            Some(Session::run(lab, plans, console.shows_progress())?)
+            Some(Session::run(lab, plans, Asked::default(), console.shows_progress())?)
         }
     };
     console.print(&show::page(lab, runs.as_ref(), console.width())?)?;

@@ -8,6 +8,7 @@ use sim_core::plan::Plan;
 use viz::terminal::duration;
 
 use super::{
+    readable::readable,
     table::kind_name,
     text::{columns, hanging, spread, wrapped},
 };
@@ -211,9 +212,14 @@ fn measured(session: &Session<'_>, told: &[String], width: usize) -> String {
     out.push_str(&heading_of(&format!("Measured under seed {}", session.seed)));
     for outcome in &session.outcomes {
         out.push_str(&format!("  {}\n", outcome.variant()));
-        for verdict in session.verdicts(outcome) {
+        for verdict in session.verdicts(outcome).filter(|verdict| verdict.asked) {
             let measured = verdict.error.as_deref().unwrap_or(&verdict.measured);
-            out.push_str(&hanging(&format!("{}: {measured}", verdict.name), "    - ", "      ", width));
+            out.push_str(&hanging(
+                &format!("{}: {}", verdict.name, readable(measured)),
+                "    - ",
+                "      ",
+                width,
+            ));
         }
     }
     out
@@ -264,7 +270,7 @@ fn faults(plan: &Plan, width: usize) -> String {
         out.push_str("  none: what goes wrong comes from the inside\n");
     }
     for fault in plan.faults.faults() {
-        out.push_str(&hanging(&fault.to_string(), "  - ", "    ", width));
+        out.push_str(&hanging(&readable(&fault.to_string()), "  - ", "    ", width));
     }
     out
 }

@@ -43,7 +43,7 @@ fn every_span_is_acknowledged_or_told() {
     let arguments = ["scenario", "till-queue", "--otlp", &receiver.url, "--out", text(folder.path())];
     let document = json(&[&arguments[..], &["--json"]].concat());
     let export = &document["export"];
-    assert_eq!(keys(export), ["acknowledged", "complete", "endpoint", "folder", "spans"]);
+    assert_eq!(keys(export), ["acknowledged", "bytes", "complete", "endpoint", "folder", "spans"]);
     let recorded: u64 =
         document["variants"].as_array().unwrap().iter().map(|one| one["spans"].as_u64().unwrap()).sum();
     assert_eq!(export["complete"], true);
@@ -68,8 +68,9 @@ fn every_span_is_acknowledged_or_told() {
 fn an_unreachable_receiver_leaves_the_files_and_the_command_that_sends_them() {
     let folder = tempfile::tempdir().unwrap();
     let url = nobody();
+    let other = tempfile::tempdir().unwrap();
     let ran =
-        run(&["scenario", "wishful", "--variant", "wrong", "--otlp", &url, "--out", text(folder.path())]);
+        run(&["scenario", "wishful", "--variant", "wrong", "--otlp", &url, "--out", text(other.path())]);
     // No span was recorded, so none is missing.
     assert_eq!(ran.status, Status::NotAsExpected, "{}", ran.error);
 

@@ -4,8 +4,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod asked;
 mod bad_input;
 mod export;
+mod folder;
 mod pages;
 mod process;
 mod replay;

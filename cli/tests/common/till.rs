@@ -120,6 +120,10 @@ impl Lab for Till {
             .compare("guarded", "open", "waits a fifth of the time", move |guarded, open| {
                 late(guarded).at_most(late(open) / 5)
             })
+            .show("nobody waits long after the pause", |run| {
+                let late = run.between(ms(3_100), secs(6)).spans("buy").roots().succeeded();
+                late.shown(format!("who waits longest of {} that come after the pause", late.count()))
+            })
             .figure("p99 of a purchase after the pause", late)
             .figure("served", |run| run.count("served"))
             .figure("turned away", |run| run.count("turned_away").or_zero())

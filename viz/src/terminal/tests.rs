@@ -124,6 +124,14 @@ fn events_have_the_lines_that_are_left() {
         assert!(line.starts_with(begin), "{text}");
     }
     assert!(text.contains("10ms       3x") && !text.contains("left out"), "{text}");
+    // A long one is told instead of marked on the time line.
+    m.event(root, 205, "packet.dropped", "Reading to store: partition");
+    let text = plain(&m.recording, 0, 12);
+    assert!(
+        text.contains("└ • packet.dropped: Reading to store: partition  ") && text.contains(" 195ms\n"),
+        "{text}"
+    );
+    m.recording.span_events.pop();
     // Spans come first; what has no line is counted.
     let text = plain(&m.recording, 0, 3);
     assert!(text.ends_with("1 of 4 events left out\n") && text.contains("again"), "{text}");

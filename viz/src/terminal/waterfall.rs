@@ -488,8 +488,19 @@ fn draw(tree: &Tree<'_>, rows: &[Row], width: usize, colour: Colour) -> String {
             Some(short) if long.chars().count() > label_columns => label(short),
             _ => long,
         };
-        let label = fitted(&label, label_columns);
         let start = duration(row.start.since(from));
+        if matches!(row.kind, RowKind::Event(_)) && label.chars().count() > label_columns {
+            // What happened is worth more than a mark on the time line.
+            let times = match row.kind {
+                RowKind::Event(count) if count > 1 => format!(" ({}x)", number_of(count)),
+                _ => String::new(),
+            };
+            let label = fitted(&format!("{label}{times}"), width - TIME_COLUMNS - 1);
+            let _ =
+                writeln!(out, "{} {start:>TIME_COLUMNS$}", painted(&label, Style::new().dimmed(), colour));
+            continue;
+        }
+        let label = fitted(&label, label_columns);
         let (start, took) = match row.kind {
             RowKind::Span => (start, duration(row.end.since(row.start))),
             RowKind::Fold => (String::new(), String::new()),
