@@ -140,7 +140,7 @@ impl Plan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Something is named that does not exist.
-    #[error("{place}: there is no {what} `{name}`{}; there are: {}", hint(.nearest), listed(.known))]
+    #[error("{place}: there is no {what} `{name}`; there are: {}{}", listed(.known), hint(.nearest))]
     Unknown {
         /// Node, service or region.
         what: &'static str,

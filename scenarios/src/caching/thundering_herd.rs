@@ -33,7 +33,7 @@ use crate::prelude::*;
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct ThunderingHerd {
     /// Requests per second, over all web servers and pages.
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 1, max = 10_000), extend("x-unit" = "1/s"))]
     pub rate: f64,
     /// How long a cached page lives.
     #[schemars(extend("x-range" = ["100ms", "1min"]))]

@@ -26,7 +26,7 @@ use crate::prelude::*;
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct FindingSlowService {
     /// Product pages per second.
-    #[schemars(range(min = 1, max = 500))]
+    #[schemars(range(min = 1, max = 500), extend("x-unit" = "1/s"))]
     pub rate: f64,
     /// Which part of the currency look-ups is not in memory.
     #[schemars(range(min = 0, max = 1))]

@@ -26,7 +26,7 @@ use super::{
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum LabError {
     /// There is no such variant.
-    #[error("the lab `{lab}` has no variant `{name}`{}; its variants are {}", did_you_mean(nearest.as_deref()), known.join(", "))]
+    #[error("the lab `{lab}` has no variant `{name}`; its variants are {}{}", known.join(", "), did_you_mean(nearest.as_deref()))]
     UnknownVariant {
         /// The lab.
         lab: String,
@@ -58,7 +58,7 @@ pub enum LabError {
 
 /// There is no such lab.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("there is no lab `{name}`{}; `list` shows all {count}", did_you_mean(nearest.as_deref()))]
+#[error("there is no lab `{name}`; `list` shows all {count}{}", did_you_mean(nearest.as_deref()))]
 pub struct UnknownLab {
     /// What was asked for.
     pub name: String,

@@ -36,13 +36,13 @@ pub struct WriteAheadLog {
     /// Whether replay compares each record with its checksum.
     pub checksum: bool,
     /// Writes per second, of all four clients together.
-    #[schemars(range(min = 1, max = 5_000))]
+    #[schemars(range(min = 1, max = 5_000), extend("x-unit" = "1/s"))]
     pub rate: f64,
     /// How long the disk needs for a sync.
     #[schemars(extend("x-range" = ["10us", "1s"]))]
     pub fsync: Duration,
     /// Bytes of a value.
-    #[schemars(range(min = 8, max = 4_000))]
+    #[schemars(range(min = 8, max = 4_000), extend("x-unit" = "By"))]
     pub value: usize,
 }
 
