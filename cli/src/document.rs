@@ -266,7 +266,9 @@ pub(crate) struct LabDocument<'a> {
 pub(crate) struct KnobDocument {
     pub(crate) name: String,
     /// What it takes: `number`, `whole number`, `duration`, `switch`, `text`, `choice`, `group`, `list`.
-    pub(crate) unit: &'static str,
+    pub(crate) kind: &'static str,
+    /// The unit as UCUM writes it (`1/s`, `By`); of a duration that of the default (`ms`); empty for what has none.
+    pub(crate) unit: String,
     /// In the first variant, as one would write it after `=`.
     pub(crate) default: String,
     pub(crate) help: String,
@@ -304,9 +306,15 @@ impl KnobDocument {
             KnobKind::Choice(choices) => choices.iter().map(|choice| choice.name.clone()).collect(),
             _ => Vec::new(),
         };
+        let default = knob.default.as_ref().map_or_else(|| "none".to_owned(), shown);
+        let unit = match knob.kind {
+            KnobKind::Duration => default.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.'),
+            _ => knob.unit.as_str(),
+        };
         Self {
             name: knob.name.clone(),
-            unit: match knob.kind {
+            unit: if default == "none" { String::new() } else { unit.to_owned() },
+            kind: match knob.kind {
                 KnobKind::Number => "number",
                 KnobKind::Whole => "whole number",
                 KnobKind::Duration => "duration",
@@ -316,7 +324,7 @@ impl KnobDocument {
                 KnobKind::Group(_) => "group",
                 KnobKind::List(_) => "list",
             },
-            default: knob.default.as_ref().map_or_else(|| "none".to_owned(), shown),
+            default,
             help: knob.help.clone(),
             range: knob.range.as_ref().map(range),
             choices,

@@ -294,8 +294,8 @@ pub enum ReadError {
     },
     /// A line is not what it should be.
     #[error(
-        "{} line {line}: {reason}; expected one OTLP request as JSON a line (an object with `resourceSpans`), as in the \
-         trace files of a run",
+        "{} is no trace file, line {line}: {reason}; a trace file (trace-000.jsonl and so on in the folder of a run) has one \
+         OTLP request as JSON a line: an object with `resourceSpans`",
         path.display()
     )]
     Line {

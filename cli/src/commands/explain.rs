@@ -52,8 +52,11 @@ fn page_document(lab: &LabEntry, with_answers: bool) -> Result<serde_json::Value
     let variants = lab.variants();
     let plan = lab.plan(variants.first().map_or("", |one| one.name), 1, &[])?;
     let faults: Vec<String> = plan.faults.faults().iter().map(ToString::to_string).collect();
-    let predict: Vec<serde_json::Value> = show::predictions(&lab.story().text)
-        .into_iter()
+    let story = lab.story();
+    let predict: Vec<serde_json::Value> = story
+        .predict
+        .iter()
+        .zip(&story.answers)
         .map(|(question, answer)| {
             if with_answers {
                 json!({ "question": question, "answer": answer })
@@ -67,10 +70,10 @@ fn page_document(lab: &LabEntry, with_answers: bool) -> Result<serde_json::Value
         "shelf": lab.shelf(),
         "title": lab.title(),
         "about": document::value(&lab.about()),
-        "story": show::told(&lab.story().text),
+        "story": show::told(story),
         "predict": predict,
-        "watch": lab.story().watch,
-        "try_next": lab.story().try_next,
+        "watch": story.watch,
+        "try_next": story.try_next,
         "variants": document::value(&variants),
         "knobs": document::value(&document::knobs(lab)?),
         "faults": faults,

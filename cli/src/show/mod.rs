@@ -9,7 +9,7 @@ mod verdicts;
 
 use scenarios::lab::{knobs::shown, verdict::VariantJudgement};
 use sim_core::record::Ending;
-pub(crate) use story::{page, predictions, told};
+pub(crate) use story::{page, told};
 use viz::{
     Epoch,
     terminal::{Colour, duration, number, search_link, trace_link, waterfall},

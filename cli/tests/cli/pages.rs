@@ -13,9 +13,20 @@ fn the_list_has_the_shape_that_scripts_rely_on() {
     assert_eq!(keys(&labs[0]), ["knobs", "modules", "name", "path", "shelf", "title", "variants", "weeks"]);
     assert_eq!(labs[0]["variants"], serde_json::json!(["open", "guarded", "half-guarded"]));
     let knobs = labs[0]["knobs"].as_array().unwrap();
-    assert_eq!(keys(&knobs[0]), ["default", "help", "name", "range", "unit"]);
-    assert_eq!((&knobs[0]["name"], &knobs[0]["unit"]), (&"rate".into(), &"number".into()));
-    assert_eq!((&knobs[1]["default"], &knobs[1]["unit"]), (&"10ms".into(), &"duration".into()));
+    assert_eq!(keys(&knobs[0]), ["default", "help", "kind", "name", "range", "unit"]);
+    let told: Vec<_> = knobs
+        .iter()
+        .map(|knob| ["name", "kind", "unit", "default"].map(|key| knob[key].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ["rate", "number", "1/s", "60.0"],
+            ["work", "duration", "ms", "10ms"],
+            ["door", "choice", "", "open"],
+            ["panics", "switch", "", "false"],
+        ]
+    );
     assert_eq!(knobs[2]["choices"], serde_json::json!(["open", "guarded"]));
 }
 
@@ -60,12 +71,17 @@ fn a_labs_page_hides_its_answers() {
     let page = run(&["explain", "till-queue"]);
     assert_eq!(page.status, Status::AsExpected);
     assert!(!page.out.contains("two and a half"));
+    assert!(
+        page.out.find("For how long").unwrap() < page.out.find("One till serves").unwrap(),
+        "questions come first"
+    );
     assert!(page.out.lines().all(|line| line.chars().count() <= 80));
     insta::assert_snapshot!("explain", page.out);
 
     let answers = run(&["explain", "till-queue", "--answers"]).out;
     assert!(answers.contains("About two and a half seconds"), "{answers}");
     assert!(answers.contains("Measured under seed 1"), "{answers}");
+    assert!(answers.find("two and a half").unwrap() > answers.find("Try next").unwrap(), "answers come last");
     assert!(answers.contains("the queue outlives the pause: largest buy "), "{answers}");
 }
 

@@ -26,7 +26,7 @@ use scenarios::prelude::*;
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct Till {
     /// Customers a second.
-    #[schemars(range(min = 1, max = 1_000))]
+    #[schemars(range(min = 1, max = 1_000), extend("x-unit" = "1/s"))]
     pub rate: f64,
     /// How long one customer takes.
     #[schemars(extend("x-range" = ["1ms", "1s"]))]
