@@ -3,6 +3,7 @@
 //! A run is a function of its plan and of nothing else. The plan is data: it is written beside every recording as
 //! `plan.toml`, can be edited, and is what `replay` takes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -54,7 +55,7 @@ pub enum Ties {
 /// One draw of the network, by its name, and what it shall be.
 ///
 /// "The third message from n1 to n2 takes 40 ms": `from = "n1", to = "n2", ordinal = 3, delay = "40ms"`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Override {
     /// The sender's name.
@@ -65,6 +66,7 @@ pub struct Override {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Which of them, counted from 1. Retransmissions and copies that the network makes are not counted.
+    #[schemars(range(min = 1))]
     pub ordinal: u64,
     /// What happens to it.
     #[serde(flatten)]
@@ -72,7 +74,7 @@ pub struct Override {
 }
 
 /// What an override sets. Fields that are absent stay as they were drawn.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OverrideFate {
     /// The one-way delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -31,6 +31,7 @@ mod offset;
 mod target;
 mod text;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use offset::Offset;
@@ -77,7 +78,7 @@ impl FromIterator<Fault> for FaultPlan {
 }
 
 /// One thing that goes wrong.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Shown on every picture.
@@ -124,7 +125,7 @@ impl Fault {
 }
 
 /// When a fault takes hold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum When {
     /// At that virtual time.
@@ -148,7 +149,7 @@ fn at_once(delay: &Duration) -> bool {
 }
 
 /// Describes messages; the fields that are absent match every message.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageTrigger {
     /// The name of the message's enum variant.
@@ -162,6 +163,7 @@ pub struct MessageTrigger {
     pub to: Option<String>,
     /// Which of them, counted from 1.
     #[serde(default = "once", skip_serializing_if = "is_once")]
+    #[schemars(range(min = 1))]
     pub count: u64,
     /// How long after it; zero takes hold at that very send or delivery.
     #[serde(default, skip_serializing_if = "at_once")]
@@ -169,7 +171,7 @@ pub struct MessageTrigger {
 }
 
 /// Describes a change of a node's state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateTrigger {
     /// The state, such as `role`.
@@ -181,6 +183,7 @@ pub struct StateTrigger {
     pub node: Option<String>,
     /// Which change, counted from 1.
     #[serde(default = "once", skip_serializing_if = "is_once")]
+    #[schemars(range(min = 1))]
     pub count: u64,
     /// How long after it.
     #[serde(default, skip_serializing_if = "at_once")]
@@ -188,7 +191,7 @@ pub struct StateTrigger {
 }
 
 /// What goes wrong.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
     /// The process dies: tasks, timers and memory are gone, peers' connections are reset, connecting is refused. What was
@@ -201,7 +204,7 @@ pub enum FaultKind {
     /// The node stands still (a long garbage collection, SIGSTOP): messages and timers pile up until it is undone.
     Pause,
     /// Work takes this many times as long (a grey failure). At least 0.01.
-    Slow(f64),
+    Slow(#[schemars(range(min = 0.01, max = 1_000_000.0))] f64),
     /// Sets the memory limit, in bytes: whoever is over it is killed.
     MemoryLimit(u64),
     /// Some nodes cannot reach others. Packets sent from now on are lost; those on the wire arrive.
@@ -213,11 +216,11 @@ pub enum FaultKind {
     /// Wall clocks jump by that much, forward or back.
     ClockJump(Offset),
     /// Both clocks run fast (or slow, where negative) by that many parts in a million.
-    ClockDrift(f64),
+    ClockDrift(#[schemars(range(min = -900_000.0, max = 1_000_000.0))] f64),
     /// A disk misbehaves.
     Disk(DiskFault),
     /// Load generators on the target send this many times their rate.
-    Load(f64),
+    Load(#[schemars(range(min = 0.0, max = 1_000_000.0))] f64),
 }
 
 impl From<Partition> for FaultKind {
@@ -242,7 +245,7 @@ impl From<DiskFault> for FaultKind {
 }
 
 /// Who cannot reach whom. Names are nodes' or services' names.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Partition {
     /// The fault's target on one side, everybody else on the other.
@@ -268,7 +271,7 @@ pub enum Partition {
 }
 
 /// Which properties of links change. What is absent stays.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LinkChange {
     /// Only packets from these (nodes or services); without it from all.
@@ -285,15 +288,19 @@ pub struct LinkChange {
     pub extra_delay: Duration,
     /// The share of packets that are lost, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub loss: Option<f64>,
     /// The share of datagrams that arrive twice, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub duplication: Option<f64>,
     /// The share of packets in which a bit flips, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub corruption: Option<f64>,
     /// Bytes a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub bandwidth: Option<u64>,
 }
 
@@ -327,7 +334,7 @@ impl LinkChange {
 }
 
 /// A rule for single packets: "drop the second AppendEntries from n1 to n3".
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PacketRule {
     /// Only this kind.
@@ -341,6 +348,7 @@ pub struct PacketRule {
     pub to: Option<String>,
     /// The first of the matching packets (while the rule is in force) that it is for, counted from 1.
     #[serde(default = "once", skip_serializing_if = "is_once")]
+    #[schemars(range(min = 1))]
     pub first: u64,
     /// How many from then on; without it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -374,7 +382,7 @@ impl PacketRule {
 }
 
 /// What a rule does to a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PacketAction {
     /// Lets it pass, whatever later rules say.
@@ -390,7 +398,7 @@ pub enum PacketAction {
 }
 
 /// How a disk misbehaves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiskFault {
     /// Flips a seeded bit of what is stored, in that file, or in any where it is empty.
@@ -402,7 +410,7 @@ pub enum DiskFault {
     /// No space is left.
     Full,
     /// Operations take this many times as long.
-    Slow(f64),
+    Slow(#[schemars(range(min = 0.01, max = 1_000_000.0))] f64),
     /// What the next crash leaves of unsynced data.
     CrashPolicy(CrashPolicy),
 }
