@@ -1,4 +1,4 @@
-//! `explain`: a lab's page.
+//! `explain`: a lab's page, or the page about faults.
 
 use clap::Args;
 use scenarios::lab::{LabEntry, find_in};
@@ -13,10 +13,10 @@ use crate::{
     show,
 };
 
-/// Show a lab's page: its story, questions, variants, knobs and faults
+/// Show a lab's page, or `explain faults`: every kind of fault and how it is written
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
-    /// The lab
+    /// The lab; or faults
     pub(crate) name: String,
     /// Show the answers too, as measured under seed 1
     #[arg(long)]
@@ -26,11 +26,21 @@ pub(crate) struct ExplainArguments {
     json: bool,
 }
 
+/// The page that is of no lab.
+pub(crate) const FAULTS: &str = "faults";
+
 pub(crate) fn carry_out(
     labs: &[LabEntry],
     arguments: &ExplainArguments,
     console: &mut Console<'_>,
 ) -> Result<Status, Failure> {
+    if arguments.name == FAULTS && find_in(labs, FAULTS).is_err() {
+        match arguments.json {
+            true => console.print_raw(document::text(&show::fault_page::document()).as_bytes())?,
+            false => console.print(&show::fault_page::page(console.width()))?,
+        }
+        return Ok(Status::AsExpected);
+    }
     let lab = find_in(labs, &arguments.name)?;
     if arguments.json {
         console.print_raw(document::text(&page_document(lab, arguments.answers)?).as_bytes())?;

@@ -1,5 +1,6 @@
 //! What people see of a session: at 80 columns, and readable without any colour.
 
+pub(crate) mod fault_page;
 mod faults;
 mod readable;
 mod story;

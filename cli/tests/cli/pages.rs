@@ -104,6 +104,61 @@ fn a_labs_page_as_a_document() {
 }
 
 #[test]
+fn the_page_about_faults_has_every_kind_with_its_range_and_an_example() {
+    let page = run(&["explain", "faults"]);
+    assert_eq!((page.status, page.error.as_str()), (Status::AsExpected, ""));
+    assert!(
+        page.out.lines().all(|line| line.chars().count() <= 80 && line == line.trim_end()),
+        "{}",
+        page.out
+    );
+    // The kinds that the code knows, as its own error lists them.
+    let error = toml::from_str::<sim_core::fault::Fault>("name = 'x'\nwhen = { at = '1s' }\nwhat = 'none'")
+        .unwrap_err();
+    let kinds: Vec<String> = error
+        .to_string()
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|kind| *kind != "none")
+        .map(str::to_owned)
+        .collect();
+    assert!(kinds.len() >= 13, "{error}");
+    for kind in &kinds {
+        let heading = page
+            .out
+            .lines()
+            .any(|line| line == format!("  {kind}") || line.starts_with(&format!("  {kind}: ")));
+        assert!(heading, "{kind} has its place: {}", page.out);
+        let examples = [format!("what = \"{kind}\""), format!("what = {{ {kind} = ")];
+        assert!(
+            examples.iter().any(|example| page.out.contains(example)),
+            "{kind} has an example: {}",
+            page.out
+        );
+    }
+    for part in [
+        "  slow: number, 0.01 to 1,000,000\n",
+        "    loss: number, 0 to 1; optional\n",
+        "[[override]]",
+        "ordinal: whole number, at least 1\n",
+    ] {
+        assert!(page.out.contains(part), "{part}: {}", page.out);
+    }
+
+    let document = json(&["explain", "faults", "--json"]);
+    assert_eq!(keys(&document), ["examples", "fault", "override"]);
+    let known = document["fault"]["$defs"]["FaultKind"]["oneOf"].as_array().unwrap();
+    assert_eq!(known.len(), kinds.len());
+    let folder = tempfile::tempdir().unwrap();
+    let example =
+        crate::common::file(folder.path(), "faults.toml", document["examples"]["file"].as_str().unwrap());
+    // It is read; that there is no such node is said of the run.
+    let ran = run(&["scenario", "till-queue", "--faults", text(&example)]);
+    assert!(ran.error.contains("there is no node"), "{}", ran.error);
+}
+
+#[test]
 fn shells_complete_commands_options_and_labs() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = run(&["completions", shell]);
@@ -113,7 +168,7 @@ fn shells_complete_commands_options_and_labs() {
         }
         // The other scripts know options only.
         if ["bash", "zsh"].contains(&shell) {
-            assert!(ran.out.contains("till-queue") && ran.out.contains("falling-over"), "{shell}");
+            assert!(ran.out.contains("till-queue") && ran.out.contains("falling-over faults"), "{shell}");
         }
     }
     let ran = run(&["completions", "csh"]);
