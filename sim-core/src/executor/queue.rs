@@ -46,8 +46,8 @@ struct Entry {
 
 impl Entry {
     #[inline]
-    fn rank(&self) -> (u64, u64) {
-        (self.time, self.order)
+    fn rank(&self) -> u128 {
+        u128::from(self.time) << 64 | u128::from(self.order)
     }
 }
 
@@ -257,7 +257,7 @@ impl<E> EventQueue<E> {
             self.entries -= 1;
             self.withdrawn -= 1;
         }
-        if self.withdrawn * 2 > self.entries {
+        if self.withdrawn > self.entries / 2 {
             self.sweep();
         }
         Some(event)
@@ -303,7 +303,7 @@ impl<E> EventQueue<E> {
                 }
                 self.run.pop();
                 self.entries -= 1;
-                if self.withdrawn * 2 > self.entries {
+                if self.withdrawn > self.entries / 2 {
                     self.sweep();
                 }
                 return Some((SimTime::from_nanos(entry.time), Next::Number(entry.what & !NUMBER)));
@@ -323,7 +323,7 @@ impl<E> EventQueue<E> {
             self.free.push(entry.what);
             self.run.pop();
             self.entries -= 1;
-            if self.withdrawn * 2 > self.entries {
+            if self.withdrawn > self.entries / 2 {
                 self.sweep();
             }
             return Some((SimTime::from_nanos(entry.time), Next::Event(event)));
