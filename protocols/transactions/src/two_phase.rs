@@ -31,7 +31,8 @@
 //! **Presumed abort.** A coordinator writes nothing before it commits. One that does not know a transaction says that it was
 //! aborted: it has crashed before it decided, or has aborted and forgotten. So an abort costs the coordinator no write, and
 //! nobody acknowledges it. A commit is kept until all have acknowledged it. That it is forgotten is written with the next
-//! commit: if a crash is faster, the participants are told once more.
+//! commit: if a crash is faster, the participants are told once more. A late copy of a vote or a question about a forgotten commit
+//! is answered with an abort; whoever asked has committed, and takes no notice.
 //!
 //! **Numbers.** A coordinator's application begins each number once, also over restarts, and nobody hears of a transaction
 //! before it has begun: or it would be presumed aborted, and then begin. Participants remember the outcomes for ever, so that
@@ -265,8 +266,8 @@ pub enum Event {
     InDoubt(Transaction),
     /// To a participant: its part is over. At least once: after a restart, all outcomes come again.
     Outcome(Transaction, Outcome),
-    /// To a participant: the coordinator has decided otherwise than this node did on its own.
-    Contradiction(Transaction, Outcome),
+    /// To a participant: the coordinator has committed what this node has aborted, or never voted for.
+    Contradiction(Transaction),
     /// To a coordinator whose application decides: all have voted yes.
     Ready(Transaction),
     /// To a coordinator: it has decided. A commit that is not known to be over comes again after a restart.
@@ -388,12 +389,8 @@ impl Protocol for TwoPhase {
     type Timer = Timer;
 
     fn restore(config: &Config, records: Vec<Record>, out: &mut Out<Self>) -> Self {
-        let mut node = Self {
-            config: *config,
-            coordinated: BTreeMap::new(),
-            ended: Vec::new(),
-            parts: BTreeMap::new(),
-        };
+        let mut node =
+            Self { config: *config, coordinated: BTreeMap::new(), ended: Vec::new(), parts: BTreeMap::new() };
         for record in records {
             match record {
                 Record::Prepared { transaction, participants } => {

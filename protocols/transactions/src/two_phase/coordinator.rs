@@ -50,12 +50,7 @@ impl TwoPhase {
         }
     }
 
-    fn prepare<'a>(
-        &self,
-        number: u64,
-        to: impl IntoIterator<Item = &'a NodeId>,
-        out: &mut Out<Self>,
-    ) {
+    fn prepare<'a>(&self, number: u64, to: impl IntoIterator<Item = &'a NodeId>, out: &mut Out<Self>) {
         let Some(transaction) = self.coordinated.get(&number) else { return };
         let participants = transaction.participants.iter().copied().collect();
         out.broadcast(to, Message::Prepare { transaction: self.own(number), participants });

@@ -69,9 +69,14 @@ impl TwoPhase {
             None | Some(Part::Working { .. }) if outcome == Outcome::Aborted => {
                 self.finish(transaction, outcome, out);
             }
-            Some(Part::Done(done)) if *done == outcome => {}
-            // It cannot commit what it has not prepared, nor take back what it has done.
-            _ => out.announce(Event::Contradiction(transaction, outcome)),
+            // It cannot commit what it has not prepared, nor take back that it has aborted.
+            None | Some(Part::Working { .. } | Part::Done(Outcome::Aborted))
+                if outcome == Outcome::Committed =>
+            {
+                out.announce(Event::Contradiction(transaction));
+            }
+            // Known already; or the coordinator has forgotten the commit, and a late message made it presume an abort.
+            _ => {}
         }
         // A presumed abort needs no answer.
         let is_done = matches!(self.parts.get(&transaction), Some(Part::Done(_)));
@@ -106,8 +111,9 @@ impl TwoPhase {
         let Some(Part::Prepared { participants }) = self.parts.get(&transaction) else { return };
         out.send(transaction.coordinator, Message::Inquire { transaction });
         if self.config.termination == Termination::AskPeers {
-            let peers =
-                participants.iter().filter(|&&peer| peer != self.config.node && peer != transaction.coordinator);
+            let peers = participants
+                .iter()
+                .filter(|&&peer| peer != self.config.node && peer != transaction.coordinator);
             out.broadcast(peers, Message::Inquire { transaction });
         }
     }

@@ -21,9 +21,11 @@ pub(super) struct Machine<P: Searchable> {
     pub(super) protocol: Option<P>,
     /// What is on the disk, and safe.
     pub(super) records: Vec<P::Record>,
-    /// Persists without a sync, and what waits for it, in order.
+    /// Persists without a sync.
     pub(super) writes: Vec<Write<P::Record>>,
-    pub(super) held: Vec<Held<P>>,
+    /// What waits for the sync. All of it goes out at once, so the order of the messages has no say.
+    pub(super) held: Vec<Packet<P>>,
+    pub(super) held_events: Vec<P::Event>,
     pub(super) timers: BTreeSet<P::Timer>,
     /// The announced events that are kept.
     pub(super) events: Vec<P::Event>,
@@ -43,21 +45,6 @@ impl<R> Write<R> {
             Self::Append(record) => records.push(record),
             Self::Truncate(keep) => records.truncate(keep),
             Self::Replace(all) => *records = all,
-        }
-    }
-}
-
-/// What waits for a sync.
-pub(super) enum Held<P: Searchable> {
-    Send(NodeId, P::Message),
-    Announce(P::Event),
-}
-
-impl<P: Searchable> Clone for Held<P> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Send(to, message) => Self::Send(*to, message.clone()),
-            Self::Announce(event) => Self::Announce(event.clone()),
         }
     }
 }
@@ -93,6 +80,22 @@ impl<P: Searchable> Envelope<P> {
     }
 }
 
+/// Puts a message to the others. In a set one is enough.
+pub(super) fn put<P: Searchable>(packets: &mut Vec<Packet<P>>, packet: Packet<P>, is_set: bool) {
+    match packets.iter_mut().find(|known| known.envelope.is(&packet.envelope)) {
+        Some(_) if is_set => {}
+        Some(known) => known.count += packet.count,
+        None => packets.push(packet),
+    }
+}
+
+/// The fingerprint of messages: a sum does not depend on the order in which they were sent.
+fn sum<P: Searchable>(packets: &[Packet<P>]) -> u128 {
+    packets
+        .iter()
+        .fold(0, |sum, packet| sum.wrapping_add(packet.envelope.print.wrapping_mul(u128::from(packet.count))))
+}
+
 /// What is left of the budgets, and how far each script is.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Left {
@@ -116,6 +119,7 @@ impl<P: Searchable> Clone for Machine<P> {
             records: self.records.clone(),
             writes: self.writes.clone(),
             held: self.held.clone(),
+            held_events: self.held_events.clone(),
             timers: self.timers.clone(),
             events: self.events.clone(),
             print: self.print,
@@ -131,6 +135,7 @@ impl<P: Searchable> Machine<P> {
             records: Vec::new(),
             writes: Vec::new(),
             held: Vec::new(),
+            held_events: Vec::new(),
             timers: BTreeSet::new(),
             events: Vec::new(),
             print: 0,
@@ -143,13 +148,8 @@ impl<P: Searchable> Machine<P> {
         self.protocol.hash(&mut print);
         self.records.hash(&mut print);
         self.writes.hash(&mut print);
-        self.held.len().hash(&mut print);
-        for held in &self.held {
-            match held {
-                Held::Send(to, message) => (0_u8, to, message).hash(&mut print),
-                Held::Announce(event) => (1_u8, event).hash(&mut print),
-            }
-        }
+        sum(&self.held).hash(&mut print);
+        self.held_events.hash(&mut print);
         self.timers.hash(&mut print);
         self.events.hash(&mut print);
         self.print = print.done();
@@ -206,26 +206,11 @@ impl<P: Searchable> State<P> {
         for machine in &self.machines {
             machine.print.hash(&mut print);
         }
-        // A sum does not depend on the order in which the messages were sent.
-        let network = self.network.iter().fold(0_u128, |sum, packet| {
-            sum.wrapping_add(packet.envelope.print.wrapping_mul(u128::from(packet.count)))
-        });
-        network.hash(&mut print);
+        sum(&self.network).hash(&mut print);
         self.left.hash(&mut print);
         print.done()
     }
 
-    /// Puts a message on its way. In a set one is enough.
-    pub(super) fn put(&mut self, envelope: Envelope<P>, is_set: bool) {
-        let known = self.network.iter().position(|packet| packet.envelope.is(&envelope));
-        match known {
-            Some(_) if is_set => {}
-            Some(index) => Rc::make_mut(&mut self.network)[index].count += 1,
-            None => {
-                Rc::make_mut(&mut self.network).push(Packet { envelope: Rc::new(envelope), count: 1 });
-            }
-        }
-    }
     /// Takes one copy out.
     pub(super) fn take(&mut self, index: usize) {
         let network = Rc::make_mut(&mut self.network);

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Exhaustive, Network, Searchable, State, Storage,
-    state::{Envelope, Held, Left, Machine, Write},
+    state::{Envelope, Left, Machine, Packet, Write, put},
 };
 use crate::{
     node::NodeId,
@@ -165,6 +165,7 @@ impl<P: Searchable> Exhaustive<P> {
                 let machine = Rc::make_mut(&mut taken.state.machines[node.index()]);
                 machine.protocol = None;
                 machine.held.clear();
+                machine.held_events.clear();
                 machine.timers.clear();
                 for write in std::mem::take(&mut machine.writes).into_iter().take(kept) {
                     write.apply(&mut machine.records);
@@ -191,7 +192,8 @@ impl<P: Searchable> Exhaustive<P> {
         let machine = Rc::make_mut(&mut taken.state.machines[node.index()]);
         let Some(protocol) = &mut machine.protocol else { return Ok(()) };
         let mut out = Out::with_rng(Monotonic::ZERO, Wall::START, self.rng.clone());
-        catch_unwind(AssertUnwindSafe(|| handler(protocol, &mut out))).map_err(|panic| self.panicked(&*panic, node))?;
+        catch_unwind(AssertUnwindSafe(|| handler(protocol, &mut out)))
+            .map_err(|panic| self.panicked(&*panic, node))?;
         self.carry_out(taken, node, out)
     }
 
@@ -200,9 +202,8 @@ impl<P: Searchable> Exhaustive<P> {
         let machine = Rc::make_mut(&mut taken.state.machines[node.index()]);
         let records = machine.records.clone();
         let mut out = Out::with_rng(Monotonic::ZERO, Wall::START, self.rng.clone());
-        let protocol = catch_unwind(AssertUnwindSafe(|| {
-            P::restore(&self.configs[node.index()], records, &mut out)
-        }));
+        let protocol =
+            catch_unwind(AssertUnwindSafe(|| P::restore(&self.configs[node.index()], records, &mut out)));
         machine.protocol = Some(protocol.map_err(|panic| self.panicked(&*panic, node))?);
         self.carry_out(taken, node, out)
     }
@@ -217,23 +218,12 @@ impl<P: Searchable> Exhaustive<P> {
         for effect in out.take() {
             let machine = Rc::make_mut(&mut taken.state.machines[node.index()]);
             let write = match effect {
-                Effect::Send(to, message) if machine.writes.is_empty() => {
+                Effect::Send(to, message) => {
                     self.send(taken, node, to, message)?;
                     continue;
                 }
-                Effect::Announce(event) if machine.writes.is_empty() => {
-                    self.announce(taken, node, event)?;
-                    continue;
-                }
-                Effect::Send(to, message) => {
-                    machine.held.push(Held::Send(to, message));
-                    continue;
-                }
                 Effect::Announce(event) => {
-                    // What nobody will look at need not tell states apart.
-                    if !self.events.is_empty() || self.keeps(&event) {
-                        machine.held.push(Held::Announce(event));
-                    }
+                    self.announce(taken, node, event)?;
                     continue;
                 }
                 Effect::Arm(timer, _) => {
@@ -265,37 +255,60 @@ impl<P: Searchable> Exhaustive<P> {
         for write in std::mem::take(&mut machine.writes) {
             write.apply(&mut machine.records);
         }
-        for held in std::mem::take(&mut machine.held) {
-            match held {
-                Held::Send(to, message) => self.send(taken, node, to, message)?,
-                Held::Announce(event) => self.announce(taken, node, event)?,
+        let held = std::mem::take(&mut machine.held);
+        let events = std::mem::take(&mut machine.held_events);
+        if !held.is_empty() {
+            let network = Rc::make_mut(&mut taken.state.network);
+            for packet in held {
+                put(network, packet, self.network == Network::Set);
             }
+        }
+        for event in events {
+            self.announce(taken, node, event)?;
         }
         Rc::make_mut(&mut taken.state.machines[node.index()]).seal();
         Ok(())
     }
 
-    fn send(&self, taken: &mut Taken<P>, from: NodeId, to: NodeId, message: P::Message) -> Result<(), Broken> {
+    /// Puts a message on its way, or to what waits for a sync.
+    fn send(
+        &self,
+        taken: &mut Taken<P>,
+        from: NodeId,
+        to: NodeId,
+        message: P::Message,
+    ) -> Result<(), Broken> {
         if to.index() >= self.names.len() {
             let (name, nodes) = (&self.names[from.index()], self.names.len());
             let reason = format!("{name} sends {message:?} to node {to:?}, but there are {nodes} nodes");
             return Err(("the protocol".to_owned(), reason));
         }
-        taken.state.put(Envelope::new(from, to, message), self.network == Network::Set);
+        let packet = Packet { envelope: Rc::new(Envelope::new(from, to, message)), count: 1 };
+        let is_set = self.network == Network::Set;
+        let machine = &mut taken.state.machines[from.index()];
+        if machine.writes.is_empty() {
+            put(Rc::make_mut(&mut taken.state.network), packet, is_set);
+        } else {
+            put(&mut Rc::make_mut(machine).held, packet, is_set);
+        }
         Ok(())
     }
 
-    fn keeps(&self, event: &P::Event) -> bool {
-        self.keep.as_ref().is_some_and(|keep| keep(event))
-    }
-
     fn announce(&self, taken: &mut Taken<P>, node: NodeId, event: P::Event) -> Result<(), Broken> {
+        let machine = &mut taken.state.machines[node.index()];
+        let keeps = self.keep.as_ref().is_some_and(|keep| keep(&event));
+        if !machine.writes.is_empty() {
+            // What nobody will look at, or look at twice, need not tell states apart.
+            if keeps || (!self.events.is_empty() && !machine.held_events.contains(&event)) {
+                Rc::make_mut(machine).held_events.push(event);
+            }
+            return Ok(());
+        }
         for (what, check) in &self.events {
             check(node, &event).map_err(|reason| (what.clone(), reason))?;
         }
-        if self.keeps(&event) {
-            let machine = Rc::make_mut(&mut taken.state.machines[node.index()]);
-            machine.events.push(event.clone());
+        if keeps {
+            Rc::make_mut(machine).events.push(event.clone());
         }
         taken.announced.push((node, event));
         Ok(())

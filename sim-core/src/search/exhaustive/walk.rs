@@ -154,10 +154,7 @@ impl<P: Searchable> Walk<'_, P> {
     }
 }
 
-fn check<P: Searchable>(
-    checks: &[(String, super::Check<State<P>>)],
-    state: &State<P>,
-) -> Result<(), Broken> {
+fn check<P: Searchable>(checks: &[(String, super::Check<State<P>>)], state: &State<P>) -> Result<(), Broken> {
     for (what, check) in checks {
         check(state).map_err(|reason| (what.clone(), reason))?;
     }
