@@ -117,6 +117,8 @@ impl Default for Budgets {
 }
 
 type Check<T> = Box<dyn Fn(&T) -> Result<(), String>>;
+type Test<T> = Box<dyn Fn(&T) -> bool>;
+type View<T> = Box<dyn Fn(&T) -> u128>;
 type EventCheck<E> = Box<dyn Fn(NodeId, &E) -> Result<(), String>>;
 
 /// A configuration to search. See the module.
@@ -131,11 +133,11 @@ pub struct Exhaustive<P: Searchable> {
     budgets: Budgets,
     always: Vec<(String, Check<State<P>>)>,
     at_end: Vec<(String, Check<State<P>>)>,
-    sometimes: Vec<(String, Box<dyn Fn(&State<P>) -> bool>)>,
-    within: Vec<Box<dyn Fn(&State<P>) -> bool>>,
+    sometimes: Vec<(String, Test<State<P>>)>,
+    within: Vec<Test<State<P>>>,
     events: Vec<(String, EventCheck<P::Event>)>,
-    keep: Option<Box<dyn Fn(&P::Event) -> bool>>,
-    identity: Option<Box<dyn Fn(&State<P>) -> u128>>,
+    keep: Option<Test<P::Event>>,
+    identity: Option<View<State<P>>>,
     rng: Rng,
 }
 
@@ -286,7 +288,7 @@ impl<P: Searchable> Exhaustive<P> {
         self.events.push((what.into(), Box::new(check)));
         self
     }
-    /// Keeps these events in the state, for [`always`](Self::always) to read with [`State::events`]. They outlive crashes, and
+    /// Keeps these events in the state, in order, for [`always`](Self::always) to read with [`State::events`]. They outlive crashes, and
     /// states that differ in them are different states. By default none is kept.
     pub fn keep_events(&mut self, keep: impl Fn(&P::Event) -> bool + 'static) -> &mut Self {
         self.keep = Some(Box::new(keep));
