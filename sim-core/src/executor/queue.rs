@@ -11,7 +11,7 @@
 
 use std::cmp::Reverse;
 
-use crate::time::SimTime;
+use crate::{record::hash::mix, time::SimTime};
 
 /// Names a scheduled event, to withdraw it. Keys are never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +78,8 @@ pub(crate) struct EventQueue<E> {
     slots: Vec<Slot<E>>,
     free: Vec<u32>,
     sequence: u64,
+    /// Permutes what happens at one instant.
+    ties: Option<u64>,
     entries: usize,
     withdrawn: usize,
     /// The run is new since [`EventQueue::fresh`] was asked.
@@ -96,6 +98,7 @@ impl<E> EventQueue<E> {
             slots: Vec::new(),
             free: Vec::new(),
             sequence: 0,
+            ties: None,
             entries: 0,
             withdrawn: 0,
             fresh: false,
@@ -115,7 +118,18 @@ impl<E> EventQueue<E> {
     #[inline]
     fn order(&mut self, class: Class) -> u64 {
         self.sequence += 1;
-        if class == Class::Usual { self.sequence | USUAL } else { self.sequence }
+        if class != Class::Usual {
+            return self.sequence;
+        }
+        match self.ties {
+            None => self.sequence | USUAL,
+            // Half a word of chance, then half a word that keeps orders apart.
+            Some(key) => mix(key, self.sequence, 0) << 32 | (self.sequence & 0xffff_ffff) | USUAL,
+        }
+    }
+    /// From now on events of one instant come in an order drawn from this key, instead of the order of scheduling.
+    pub(crate) fn permute_ties(&mut self, key: u64) {
+        self.ties = Some(key);
     }
 
     #[inline]

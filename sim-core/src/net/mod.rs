@@ -7,6 +7,7 @@
 
 mod bytes;
 pub mod datagram;
+pub(crate) mod draws;
 pub(crate) mod interface;
 mod link;
 mod packet;
@@ -158,6 +159,8 @@ pub(crate) struct Network {
     /// Grows when links or partitions change.
     pub(crate) epoch: u32,
     overrides: FxHashMap<(u32, u32), Vec<PlannedOverride>>,
+    /// Draws that are not left to chance.
+    pub(crate) draws: Option<draws::DrawRule>,
 }
 
 /// See [`Network::routes`].
@@ -197,6 +200,7 @@ impl Network {
             regions: None,
             epoch: 1,
             overrides: FxHashMap::default(),
+            draws: None,
         }
     }
     pub(crate) fn plan_override(&mut self, from: NodeId, to: NodeId, one: PlannedOverride) {
@@ -447,6 +451,7 @@ impl Core {
         if entry.only_delays
             && !self.nodes[packet.from.index()].has_interface
             && self.net.overrides.is_empty()
+            && self.net.draws.is_none()
             && !self.faults.has_rules()
             && !self.faults.has_triggers()
             && let Some(link) = &entry.link
@@ -501,8 +506,16 @@ impl Core {
         let entry = &self.net.pairs[pair];
         let (key, kind, ordinal) = (entry.key, packet.kind_hash, packet.ordinal);
         let attempt = u64::from(packet.attempt) * role::PER_ATTEMPT;
-        let word = |role: u64| addressed::word(key, kind, ordinal, role + attempt);
-        let chance = |role: u64, p: f64| p > 0.0 && rng::unit(word(role)) < p;
+        let rule = match &mut self.net.draws {
+            None => draws::Rule::Chance,
+            Some(draws) => {
+                let by_fault = entry.rest.as_ref().is_some_and(|rest| !rest.changed_by.is_empty());
+                draws.next(packet.from, self.nodes.len(), by_fault)
+            }
+        };
+        let drawn = |role: u64| addressed::word(key, kind, ordinal, role + attempt);
+        let word = |role: u64| if role == role::DELAY { rule.delay(drawn(role)) } else { drawn(role) };
+        let chance = |role: u64, p: f64| p > 0.0 && rule.allows_mishaps() && rng::unit(word(role)) < p;
         let mut lost = match link.loss {
             Loss::Never => false,
             Loss::Independent(p) => chance(role::LOSS, p),
