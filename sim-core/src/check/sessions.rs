@@ -268,8 +268,8 @@ fn session_of_key(
             if let (true, Some((write, own))) = (has(Guarantee::ReadYourWrites), session.last_write) {
                 versions.at_most(own, version, vec![write, index], Some(Guarantee::ReadYourWrites));
             }
-            if let (true, Some(all)) = (has(Guarantee::MonotonicReads), session.read) {
-                versions.at_most(all, version, vec![index], Some(Guarantee::MonotonicReads));
+            for &(read, earlier) in session.last_reads.iter().filter(|_| has(Guarantee::MonotonicReads)) {
+                versions.at_most(earlier, version, vec![read, index], Some(Guarantee::MonotonicReads));
             }
             session.open.push((index, version, false));
         }
@@ -309,6 +309,8 @@ struct Session {
     open: Vec<(usize, usize, bool)>,
     /// The latest write, and its version.
     last_write: Option<(usize, usize)>,
+    /// The latest reads, and what they gave: one, or several that overlapped.
+    last_reads: Vec<(usize, usize)>,
     /// A node that is newer than all that was read.
     read: Option<usize>,
     /// A node that is newer than all that was written.
@@ -325,6 +327,8 @@ impl Session {
                 self.last_write = self.last_write.max(Some((index, version)));
                 self.written = versions.and(self.written, version, index);
             } else {
+                self.last_reads.retain(|(read, _)| !operations[*read].ended_before(&operations[index]));
+                self.last_reads.push((index, version));
                 self.read = versions.and(self.read, version, index);
             }
         }
@@ -342,6 +346,13 @@ fn known_order(versions: &mut Versions, operations: &[Operation], node_of_write:
         }
     }
     events.sort_unstable();
+    // Inside a process the order is known even where two operations touch at one instant.
+    let mut last: BTreeMap<u32, usize> = BTreeMap::new();
+    for (&index, &write) in node_of_write {
+        if let Some(before) = last.insert(operations[index].process, index) {
+            versions.at_most(node_of_write[&before], write, vec![before, index], None);
+        }
+    }
     let mut line: Option<usize> = None;
     for (_, is_end, index) in events {
         let write = node_of_write[&index];
