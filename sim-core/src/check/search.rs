@@ -14,6 +14,9 @@
 //! - an optional operation that changes nothing is not used;
 //! - an optional operation is not used where the next one leads to the same state without it;
 //! - of two that do the same, the one that was invoked first and can wait no longer is used first.
+//!
+//! And a certain operation that only observes, and may observe what is there, takes effect at once: in an order where it
+//! comes later it can as well come now.
 
 use std::hash::Hash;
 
@@ -44,6 +47,8 @@ pub(super) struct Step {
     pub twin: Option<u32>,
     /// Whether the state after it does not depend on the state before it.
     pub overwrites: bool,
+    /// Whether it never changes the state.
+    pub only_observes: bool,
     /// Which operation of the history it is.
     pub operation: usize,
 }
@@ -59,6 +64,8 @@ pub(super) struct Problem {
     pub real_time: bool,
     /// How many processes there are.
     pub processes: usize,
+    /// Whether optional operations have an end.
+    pub relaxed: bool,
 }
 
 /// What the search found.
@@ -174,6 +181,8 @@ enum Cursor {
     Certain(u32),
     /// At this optional operation, where operations invoked before that place may take effect.
     Optional(u32, u64),
+    /// Nowhere: there was no choice.
+    Nowhere,
 }
 
 struct Frame {
@@ -373,7 +382,13 @@ impl<'p> Search<'p> {
 
     /// The next operation that may take effect here and has a state to lead to, and where to go on after it.
     fn next_choice(&mut self, cursor: Cursor, examined: &mut u64) -> Option<(Choice, Cursor)> {
+        if matches!(cursor, Cursor::Certain(HEAD))
+            && let Some(certain) = self.forced()
+        {
+            return Some((Choice::Certain(certain), Cursor::Nowhere));
+        }
         let (mut optional, limit) = match cursor {
+            Cursor::Nowhere => return None,
             Cursor::Optional(index, limit) => (index, limit),
             Cursor::Certain(mut node) => loop {
                 node = self.pending.next[node as usize];
@@ -416,6 +431,31 @@ impl<'p> Search<'p> {
             }
         }
         None
+    }
+
+    /// A certain operation that may take effect here, leads nowhere else, and keeps no other operation from taking effect.
+    fn forced(&mut self) -> Option<u32> {
+        let mut node = HEAD;
+        loop {
+            node = self.pending.next[node as usize];
+            if node == HEAD {
+                return None;
+            }
+            let (certain, is_end) = certain_of(node);
+            let step = &self.problem.certain[certain as usize];
+            if is_end {
+                self.note_furthest(step.end, Some(step.operation));
+                return None;
+            }
+            let ready = !self.problem.real_time || step.after.is_none_or(|before| self.is_done(before));
+            if step.only_observes
+                && ready
+                && (!self.problem.relaxed || (self.problem.real_time && step.call <= self.floor))
+                && self.machine.follow(self.state, step.action).contains(&self.state)
+            {
+                return Some(certain);
+            }
+        }
     }
 
     fn is_available(&self, optional: u32) -> bool {

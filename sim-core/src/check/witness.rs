@@ -105,6 +105,7 @@ impl Part<'_> {
                 process: process.number,
                 twin: None,
                 overwrites: one.overwrites,
+                only_observes: one.only_observes,
                 operation: one.operation,
             };
             if is_certain {
@@ -119,6 +120,7 @@ impl Part<'_> {
                     step.twin = twin.filter(|twin| problem.optional[*twin as usize].end <= step.end);
                 }
                 process.relaxed = true;
+                problem.relaxed |= !unknown;
                 problem.optional.push(step);
             }
             process.end = process.end.max(operation.end);
