@@ -7,7 +7,7 @@ use scenarios::lab::LabEntry;
 
 use crate::{
     commands::{
-        completions::CompletionsArguments, explain::ExplainArguments, export::ExportArguments,
+        check::CheckArguments, completions::CompletionsArguments, explain::ExplainArguments, export::ExportArguments,
         list::ListArguments, man::ManArguments, replay::ReplayArguments, scenario::ScenarioArguments,
     },
     console::Console,
@@ -44,6 +44,7 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     Replay(ReplayArguments),
     Export(ExportArguments),
+    Check(CheckArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
