@@ -31,7 +31,7 @@ use crate::{
     plan::OverrideFate,
     record::{Fate, Message, MessageIndex, Name, NodeIndex, SpanIndex, Transport, hash},
     rng::{self, Delay, Key, addressed},
-    time::SimTime,
+    time::{Duration, SimTime},
     world::Core,
 };
 
@@ -70,7 +70,7 @@ pub(crate) struct Pair {
     /// The link as it is now; `None` where the two cannot talk.
     link: Option<Rc<Link>>,
     /// Which faults change it, and which blocks it.
-    changed_by: Option<Box<[Changed]>>,
+    changed_by: Option<Box<Changes>>,
     blocked_by: Option<u32>,
     /// At which state of the network the three were worked out.
     epoch: u32,
@@ -80,15 +80,55 @@ pub(crate) struct Pair {
     memory: Option<Box<LinkMemory>>,
 }
 
-/// A fault that changes a link, and what of it: a packet counts as touched when that made a difference to it.
+/// The faults that change a link, and the link without them: a packet counts as touched when it would have fared otherwise.
+/// What chance says is fixed for each packet, so both links can be asked about the same one.
+pub(crate) struct Changes {
+    base: Rc<Link>,
+    by: Vec<Changed>,
+    /// Bursty loss that a fault has replaced: the state that the link's own chain would be in.
+    bad: bool,
+}
+
+/// A fault that changes a link, and what of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Changed {
     pub(crate) fault: u32,
-    /// Delay or bandwidth: every packet feels it.
-    pub(crate) every_packet: bool,
+    pub(crate) delay: bool,
     pub(crate) loss: bool,
     pub(crate) duplication: bool,
     pub(crate) corruption: bool,
+    pub(crate) bandwidth: bool,
+}
+
+impl Changes {
+    pub(crate) fn new(base: Rc<Link>, by: Vec<Changed>) -> Self {
+        Self { base, by, bad: false }
+    }
+}
+
+/// What chance has in store for a packet.
+#[derive(Clone, Copy)]
+struct Fortune {
+    delay: Duration,
+    lost: bool,
+    duplicated: bool,
+    corrupted: bool,
+    datagram: bool,
+}
+
+impl Fortune {
+    /// Whether the packet never arrives: the checksum of a stream's segment finds what is corrupted.
+    fn is_gone(&self) -> bool {
+        self.lost || (self.corrupted && !self.datagram)
+    }
+    /// Whether it makes a difference which of the two a packet has: nothing else matters of one that never arrives.
+    fn differs(&self, other: &Self) -> bool {
+        self.is_gone() != other.is_gone()
+            || (!self.is_gone()
+                && (self.delay != other.delay
+                    || self.duplicated != other.duplicated
+                    || self.corrupted != other.corrupted))
+    }
 }
 
 /// What a link remembers from packet to packet.
@@ -305,10 +345,11 @@ impl Core {
             memory.bottleneck = None;
         }
         entry.only_delays = blocked_by.is_none()
-            && changed_by.is_empty()
+            && changed_by.is_none()
             && entry.memory.is_none()
             && link.as_ref().is_some_and(|link| link.only_delays());
-        let changed_by = (!changed_by.is_empty()).then(|| changed_by.into_boxed_slice());
+        let bad = entry.memory.as_ref().is_some_and(|memory| memory.bad);
+        let changed_by = changed_by.map(|changes| Box::new(Changes { bad, ..changes }));
         (entry.link, entry.changed_by, entry.blocked_by, entry.epoch) = (link, changed_by, blocked_by, epoch);
     }
 
@@ -403,10 +444,14 @@ impl Core {
         }
         let entry = &mut self.net.pairs[pair];
         let Some(link) = entry.link.clone() else { return self.lose(packet, "no link") };
+        let mut held_up = Duration::ZERO;
         if let Some(bottleneck) = entry.memory.as_mut().and_then(|memory| memory.bottleneck.as_mut()) {
             match bottleneck.enqueue(departs, size) {
-                Some(at) => departs = at,
-                None => return self.lose_after_trigger(packet, "queue full"),
+                Some(at) => (held_up, departs) = (at.since(departs), at),
+                None => {
+                    self.touch_changes(packet.pair, |changed| changed.bandwidth);
+                    return self.lose_after_trigger(packet, "queue full");
+                }
             }
         }
         if let Some(fault) = entry.blocked_by {
@@ -419,65 +464,85 @@ impl Core {
         let attempt = u64::from(packet.attempt) * role::PER_ATTEMPT;
         let word = |role: u64| addressed::word(key, kind, ordinal, role + attempt);
         let chance = |role: u64, p: f64| p > 0.0 && rng::unit(word(role)) < p;
-        let mut lost = match link.loss {
+        // Whether a link loses it; bursty loss moves from state to state.
+        let loses = |link: &Link, bad: &mut bool| match link.loss {
             Loss::Never => false,
             Loss::Independent(p) => chance(role::LOSS, p),
-            Loss::Bursty { worsens, recovers, good, bad } => {
-                let was = entry.memory.as_ref().is_some_and(|memory| memory.bad);
-                let is = was != chance(role::BURST, if was { recovers } else { worsens });
-                if let Some(memory) = &mut self.net.pairs[pair].memory {
-                    memory.bad = is;
-                }
-                chance(role::LOSS, if is { bad } else { good })
+            Loss::Bursty { worsens, recovers, good, bad: in_bad } => {
+                *bad = *bad != chance(role::BURST, if *bad { recovers } else { worsens });
+                chance(role::LOSS, if *bad { in_bad } else { good })
             }
         };
-        let mut delay = match &link.delay {
-            Delay::Constant(delay) => *delay,
-            other => other.sample(word(role::DELAY)),
-        };
-        if let Some(reordering) = &link.reordering
-            && chance(role::REORDERING, reordering.share)
-        {
-            delay += reordering.by.sample(word(role::REORDERING_DELAY));
-        }
         let datagram = matches!(packet.route, Route::Datagram { .. });
-        let mut duplicated = datagram && chance(role::DUPLICATION, link.duplication);
-        let mut corrupted = chance(role::CORRUPTION, link.corruption);
-
-        if let Some(changes) = &self.net.pairs[pair].changed_by {
-            for change in changes.clone() {
-                if change.every_packet
-                    || (lost && change.loss)
-                    || (duplicated && change.duplication)
-                    || (corrupted && change.corruption)
-                {
-                    self.faults_touch(change.fault);
-                }
+        let fortune = |link: &Link, lost: bool| {
+            let mut delay = match &link.delay {
+                Delay::Constant(delay) => *delay,
+                other => other.sample(word(role::DELAY)),
+            };
+            if let Some(reordering) = &link.reordering
+                && chance(role::REORDERING, reordering.share)
+            {
+                delay += reordering.by.sample(word(role::REORDERING_DELAY));
             }
+            let duplicated = datagram && chance(role::DUPLICATION, link.duplication);
+            let corrupted = chance(role::CORRUPTION, link.corruption);
+            Fortune { delay, lost, duplicated, corrupted, datagram }
+        };
+        let mut bad = entry.memory.as_ref().is_some_and(|memory| memory.bad);
+        let lost = loses(&link, &mut bad);
+        if let Some(memory) = &mut self.net.pairs[pair].memory {
+            memory.bad = bad;
+        }
+        let mut drawn = fortune(&link, lost);
+
+        if let Some(changes) = &mut self.net.pairs[pair].changed_by {
+            let base = Rc::clone(&changes.base);
+            let own = fortune(&base, loses(&base, &mut changes.bad));
+            let slower = held_up > Duration::ZERO && base.bandwidth != link.bandwidth;
+            self.touch_changes(packet.pair, |changed| {
+                (changed.loss && drawn.lost != own.lost)
+                    || (changed.corruption && !drawn.lost && drawn.corrupted != own.corrupted)
+                    || (changed.duplication && !drawn.is_gone() && drawn.duplicated != own.duplicated)
+                    || (changed.delay && !drawn.is_gone() && drawn.delay != own.delay)
+                    || (changed.bandwidth && !drawn.is_gone() && slower)
+            });
         }
 
         // By hand: overrides of the plan, then rules of faults.
         if !self.net.overrides.is_empty()
             && packet.attempt == 0
-            && let Some(fate) = self.find_override(&packet)
+            && let Some((fate, record)) = self.find_override(&packet)
         {
-            delay = fate.delay.unwrap_or(delay);
-            lost = fate.lost.unwrap_or(lost);
-            duplicated = fate.duplicated.unwrap_or(duplicated) && datagram;
-            corrupted = fate.corrupted.unwrap_or(corrupted);
+            let before = drawn;
+            drawn.delay = fate.delay.unwrap_or(drawn.delay);
+            drawn.lost = fate.lost.unwrap_or(drawn.lost);
+            drawn.duplicated = fate.duplicated.unwrap_or(drawn.duplicated) && datagram;
+            drawn.corrupted = fate.corrupted.unwrap_or(drawn.corrupted);
+            if drawn.differs(&before) {
+                self.faults_touch(record);
+            }
         }
         let mut reason = "loss";
         if self.faults.has_rules()
-            && let Some(action) = self.packet_rule(&packet)
+            && let Some((fault, action, instead)) = self.packet_rule(&packet)
         {
+            let before = drawn;
             match action {
-                PacketAction::Pass => (lost, corrupted, duplicated) = (false, false, false),
-                PacketAction::Drop => (lost, reason) = (true, "rule"),
-                PacketAction::Delay(more) => delay += more,
-                PacketAction::Duplicate => duplicated = datagram,
-                PacketAction::Corrupt => corrupted = true,
+                PacketAction::Pass => {
+                    (drawn.lost, drawn.corrupted, drawn.duplicated) = (false, false, false);
+                }
+                PacketAction::Drop => (drawn.lost, reason) = (true, "rule"),
+                PacketAction::Delay(more) => drawn.delay += more,
+                PacketAction::Duplicate => drawn.duplicated = datagram,
+                // Of a datagram without content there is no bit to flip.
+                PacketAction::Corrupt => drawn.corrupted = !datagram || !packet.bytes.is_empty(),
+            }
+            // A packet that may pass is also spared by the rules further down.
+            if drawn.differs(&before) || (instead && action == PacketAction::Pass) {
+                self.faults_touch(fault);
             }
         }
+        let Fortune { delay, lost, duplicated, corrupted, .. } = drawn;
         if lost {
             return self.lose_after_trigger(packet, reason);
         }
@@ -547,7 +612,18 @@ impl Core {
         })
     }
 
-    fn find_override(&mut self, packet: &Packet) -> Option<OverrideFate> {
+    /// Link faults of a pair have touched a packet: those for which that is so.
+    fn touch_changes(&mut self, pair: u32, touched: impl Fn(&Changed) -> bool) {
+        let Some(changes) = &self.net.pairs[pair as usize].changed_by else { return };
+        let by = changes.by.iter().filter(|changed| touched(changed));
+        let by: smallvec::SmallVec<[u32; 4]> = by.map(|changed| changed.fault).collect();
+        for fault in by {
+            self.faults_touch(fault);
+        }
+    }
+
+    /// What the plan sets for a packet by hand, and the record of it.
+    fn find_override(&mut self, packet: &Packet) -> Option<(OverrideFate, u32)> {
         let total = self.net.pairs[packet.pair as usize].total;
         let kind = &self.recorder.recording().names[packet.kind.0 as usize];
         let planned = self.net.overrides.get(&(packet.from.0, packet.to.0))?;
@@ -556,10 +632,8 @@ impl Core {
             None => o.ordinal == total,
         })?;
         let (fate, record) = (found.fate.clone(), found.record);
-        let fault = self.recorder.fault_mut(record);
-        fault.touched += 1;
-        fault.began.push(self.now);
-        Some(fate)
+        self.recorder.fault_mut(record).began.push(self.now);
+        Some((fate, record))
     }
 
     /// A lost packet has left its sender all the same: triggers see it.
@@ -637,20 +711,19 @@ impl Core {
             return false;
         }
         let Some(link) = &entry.link else { return false };
-        let lost = match link.loss {
-            Loss::Never => return true,
-            Loss::Independent(p) => p,
-            Loss::Bursty { good, bad, .. } => {
-                if entry.memory.as_ref().is_some_and(|memory| memory.bad) {
-                    bad
-                } else {
-                    good
-                }
-            }
-        };
+        let bad = entry.memory.as_ref().is_some_and(|memory| memory.bad);
+        let share = link.loss.share(bad);
+        let own = entry.changed_by.as_ref().map_or(share, |changes| changes.base.loss.share(changes.bad));
+        if share == 0.0 && own == 0.0 {
+            return true;
+        }
         let word =
             addressed::word(entry.key, of.kind_hash ^ ACKNOWLEDGEMENT, of.ordinal, u64::from(of.attempt));
-        rng::unit(word) >= lost
+        let open = |share| rng::unit(word) >= share;
+        if open(share) != open(own) {
+            self.touch_changes(pair, |changed| changed.loss);
+        }
+        open(share)
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Recorder {
     /// The current value of each state, and when it was claimed (a counter), for roles.
     claims: BTreeMap<(Name, NodeIndex), (Name, u64)>,
     claim_counter: u64,
+    /// The states that are marks of faults.
+    marks: Vec<Name>,
     traces: u32,
 }
 
@@ -61,6 +63,7 @@ impl Recorder {
             properties: FxHashMap::default(),
             claims: BTreeMap::new(),
             claim_counter: 0,
+            marks: Vec::new(),
             traces: 0,
         };
         recorder.name("");
@@ -223,9 +226,19 @@ impl Recorder {
         }
         self.recording.states.push(StateChange { at, node, key, value });
     }
+    /// Shows that a fault has hold of a node, or has no more. Unlike a state it outlives the node's process: a pause goes on
+    /// through a crash.
+    pub(crate) fn mark(&mut self, at: SimTime, node: NodeIndex, what: &str, on: bool) {
+        let name = self.name(what);
+        if !self.marks.contains(&name) {
+            self.marks.push(name);
+        }
+        self.state(at, node, what, if on { "yes" } else { "" });
+    }
     /// Ends all states of a node that crashed.
     pub(crate) fn states_end(&mut self, at: SimTime, node: NodeIndex) {
-        let keys: Vec<Name> = self.claims.keys().filter(|&&(_, n)| n == node).map(|&(key, _)| key).collect();
+        let of_process = |&&(key, of): &&(Name, NodeIndex)| of == node && !self.marks.contains(&key);
+        let keys: Vec<Name> = self.claims.keys().filter(of_process).map(|&(key, _)| key).collect();
         for key in keys {
             self.claims.remove(&(key, node));
             self.recording.states.push(StateChange { at, node, key, value: Name::EMPTY });
