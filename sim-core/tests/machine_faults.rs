@@ -113,6 +113,36 @@ fn a_pause_stops_work_where_it_is_and_overlapping_pauses_end_with_the_last() {
 }
 
 #[test]
+fn a_mark_stays_until_the_last_of_several_faults_is_over() {
+    for (kind, mark) in [(FaultKind::Pause, "paused"), (FaultKind::Slow(2.0), "slow")] {
+        let fault =
+            |start, lasts, name: &str| Fault::at(ms(start), name, kind.clone()).on("n").lasting(ms(lasts));
+        let faults = [fault(10, 20, "first"), fault(20, 30, "second"), fault(70, 10, "later")];
+        let (_, recording) = alone(faults, async |node, _| node.sleep(ms(100)).await);
+        let expected = [(10, "yes"), (50, ""), (70, "yes"), (80, "")];
+        assert_eq!(states(&recording, "n", mark), expected.map(|(at, value)| (ms(at), value.to_owned())));
+    }
+}
+
+#[test]
+fn a_mark_outlives_the_process_as_its_fault_does() {
+    let faults = [
+        Fault::at(ms(10), "pause", FaultKind::Pause).on("n").lasting(ms(40)),
+        Fault::at(ms(20), "crash", FaultKind::Crash).on("n").lasting(ms(10)),
+    ];
+    let (times, recording) = alone(faults, async |node, book| {
+        node.state("said", "something");
+        book.write(now(&node));
+        node.sleep(secs(1)).await;
+    });
+    assert_eq!(times, [ms(0), ms(50)], "it starts at 30 ms, and stands still until 50");
+    assert_eq!(states(&recording, "n", "paused"), [(ms(10), "yes".to_owned()), (ms(50), String::new())]);
+    let process = [(ms(20), "down".to_owned()), (ms(30), String::new())];
+    assert_eq!(states(&recording, "n", "process"), process);
+    assert_eq!(states(&recording, "n", "said")[1], (ms(20), String::new()), "what the process said is over");
+}
+
+#[test]
 fn a_slow_node_takes_longer_for_what_is_left_of_its_work() {
     let slow = Fault::at(ms(50), "slow", FaultKind::Slow(2.0)).on("n").lasting(ms(60));
     let (times, recording) = alone([slow], async |node, book| {
