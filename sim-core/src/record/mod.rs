@@ -129,7 +129,8 @@ pub struct Span {
     pub status: SpanStatus,
     /// True time of its start.
     pub start: SimTime,
-    /// True time of its end; [`SimTime::MAX`] while it is open, the end of the run where it never ended.
+    /// True time of its end, which may be that of its start; [`SimTime::MAX`] while it is open, the end of the run where it
+    /// never ended.
     pub end: SimTime,
     /// The node's wall clock minus true time at the start, in nanoseconds.
     pub clock_offset: i64,

@@ -146,8 +146,7 @@ impl Recorder {
         if span.is_some() {
             let span = &mut self.recording.spans[span.0 as usize];
             if span.end == SimTime::MAX {
-                // At least a nanosecond: viewers take a span that ends when it starts for a broken one.
-                span.end = at.max(span.start + crate::time::ns(1));
+                span.end = at;
             }
         }
     }
@@ -156,7 +155,7 @@ impl Recorder {
         if span.is_some() {
             let span = &mut self.recording.spans[span.0 as usize];
             if span.end == SimTime::MAX {
-                span.end = at.max(span.start + crate::time::ns(1));
+                span.end = at;
                 span.cut_short = true;
             }
         }
@@ -361,7 +360,7 @@ impl Recorder {
     ) -> Recording {
         for span in &mut self.recording.spans {
             if span.end == SimTime::MAX {
-                span.end = ended.max(span.start + crate::time::ns(1));
+                span.end = ended;
                 span.cut_short = true;
             }
         }
