@@ -145,7 +145,7 @@ on = "till"
     assert!(ran.out.contains("The faults are not the lab's own"), "{}", ran.out);
     insta::assert_snapshot!(section(&ran.out, "Faults"), @r"
     Faults
-      refunds are lost: drop every Refund on everybody, at 1s
+      refunds are lost: drop every Refund, at 1s
         this fault touched nothing, in any variant
       the boss calls: pause on till, which never began
         this fault touched nothing, in any variant

@@ -56,8 +56,8 @@ impl Core {
             self.check_fault(&fault)?;
             let record = FaultRecord {
                 name: fault.name.clone(),
-                what: fault.what.to_string(),
-                on: fault.on.to_string(),
+                what: fault.what_in_words(),
+                on: fault.on_in_words(),
                 nodes: Vec::new(),
                 began: Vec::new(),
                 ended: Vec::new(),

@@ -31,6 +31,7 @@ mod offset;
 mod packets;
 mod target;
 mod text;
+mod words;
 
 use serde::{Deserialize, Serialize};
 

@@ -149,7 +149,7 @@ impl Core {
             }
             // A rule counts the packets that reach it: none that an earlier rule has taken.
             let seen = active.seen + 1;
-            let last = rule.count.map(|count| rule.first + count);
+            let last = rule.count.map(|count| rule.first.saturating_add(count));
             let is_for_it = seen >= rule.first && last.is_none_or(|last| seen < last);
             match found {
                 Some((fault, action)) if is_for_it => return Some((fault, action, rule.action != action)),

@@ -284,9 +284,9 @@ pub struct Operation {
 pub struct FaultRecord {
     /// Its name in the plan.
     pub name: String,
-    /// What it is, in words: `crash`, `latency +100ms`.
+    /// What it is, in words: `crash`, `link all -> db: loss 20%`.
     pub what: String,
-    /// On whom, as the plan says it: `store`, `role leader`.
+    /// On whom, as the plan says it: `store`, `the leader`. Empty where `what` says it: of faults of the network.
     pub on: String,
     /// The nodes that this meant when it began.
     pub nodes: Vec<NodeIndex>,
