@@ -101,7 +101,8 @@ fn history(keys: usize, seed: u64, flipped: bool) -> History {
     let mut values = vec![Json::Null; keys];
     let mut builder = HistoryBuilder::new();
     let mut ids: Vec<Option<OperationId>> = vec![None; OPERATIONS];
-    let mut known_reads: Vec<usize> = (0..OPERATIONS).filter(|i| asked[*i].function == "read" && !asked[*i].unknown).collect();
+    let mut known_reads: Vec<usize> =
+        (0..OPERATIONS).filter(|i| asked[*i].function == "read" && !asked[*i].unknown).collect();
     let flip = if flipped {
         // In the middle, where the past is long and the future too.
         let middle = known_reads.len() / 4 + chance.below(known_reads.len() as u64 / 2) as usize;
@@ -189,7 +190,9 @@ fn verdicts(c: &mut Criterion) {
     }
     let mut group = c.benchmark_group("linearizable");
     group.sample_size(10);
-    if std::env::var_os("X").is_some() { return; }
+    if std::env::var_os("X").is_some() {
+        return;
+    }
     for keys in [100, 10] {
         for flipped in [false, true] {
             let history = history(keys, 1, flipped);
