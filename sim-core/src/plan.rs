@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -92,7 +93,7 @@ impl Draws {
 /// One draw of the network, by its name, and what it shall be.
 ///
 /// "The third message from n1 to n2 takes 40 ms": `from = "n1", to = "n2", ordinal = 3, delay = "40ms"`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Override {
     /// The sender's name.
@@ -103,6 +104,7 @@ pub struct Override {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Which of them, counted from 1. Retransmissions and copies that the network makes are not counted.
+    #[schemars(range(min = 1))]
     pub ordinal: u64,
     /// What happens to it.
     #[serde(flatten)]
@@ -110,7 +112,7 @@ pub struct Override {
 }
 
 /// What an override sets. Fields that are absent stay as they were drawn.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OverrideFate {
     /// The one-way delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,7 +182,7 @@ impl Plan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Something is named that does not exist.
-    #[error("{place}: there is no {what} `{name}`{}; there are: {}", hint(.nearest), listed(.known))]
+    #[error("{place}: there is no {what} `{name}`; there are: {}{}", listed(.known), hint(.nearest))]
     Unknown {
         /// Node, service or region.
         what: &'static str,

@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod replay;
+mod results;
 pub(crate) mod scenario;
 
 use scenarios::lab::LabEntry;
