@@ -1,7 +1,8 @@
 //! Every lab of the catalogue does what its file says, under many seeds.
 //!
-//! Goal: a fixed variant meets all goals, a broken one misses exactly those that it names, each claim and comparison holds,
-//! every fault changes something, and what is said of many seeds together (averages, "in one seed of five") comes out.
+//! Goal: a fixed variant meets all goals and its properties hold, a broken one misses and violates exactly what it names, each
+//! claim and comparison holds, each figure can be measured, every fault changes something, and what is said of many seeds
+//! together (averages, "in one seed of five") comes out.
 //! Method: all variants run under each seed, each run is recorded as much as the lab's expectations read, and the lab judges.
 
 use rayon::prelude::*;
