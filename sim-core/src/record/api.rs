@@ -160,10 +160,18 @@ impl Node {
     }
     fn property(&self, kind: PropertyKind, statement: &str, holds: bool, detail: impl FnOnce() -> String) {
         let mut core = self.core();
-        if self.is_current(&core) {
-            let now = core.now;
-            core.recorder.property(now, self.index(), kind, statement, holds, detail);
+        if !self.is_current(&core) {
+            return;
         }
+        let mut told = String::new();
+        if !holds && !core.recorder.has_failed(kind, statement) {
+            // The detail may ask this very node for something.
+            drop(core);
+            told = detail();
+            core = self.core();
+        }
+        let now = core.now;
+        core.recorder.property(now, self.index(), kind, statement, holds, told);
     }
 }
 
