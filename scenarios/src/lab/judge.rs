@@ -190,18 +190,22 @@ impl LabEntry {
 
     /// How many seeds the tests must run so that every claim about averages and chances can be judged; 0 where there is none.
     pub fn seeds_needed(&self) -> u32 {
-        let averages = self.expectations.over_seeds.iter().map(|over| over.seeds);
-        let claims = self.expectations.singles.iter().filter_map(|single| single.chance);
-        let comparisons = self.expectations.comparisons.iter().filter_map(|comparison| comparison.chance);
-        let missed: Vec<Chance> = self
-            .erased_variants()
-            .into_iter()
-            .flat_map(|variant| variant.misses.goals.into_iter().chain(variant.misses.properties))
-            .filter_map(|named| named.1)
-            .collect();
-        let chances =
-            claims.chain(comparisons).chain(missed).map(|chance| chance.of.saturating_mul(SEEDS_PER_CHANCE));
-        averages.chain(chances).max().unwrap_or(0)
+        self.variants().iter().map(|variant| self.seeds_needed_of(variant.name)).max().unwrap_or(0)
+    }
+    /// The same of one variant: what is said of the others needs no run of it.
+    pub fn seeds_needed_of(&self, variant: &str) -> u32 {
+        let all = &self.expectations;
+        let averages = all.over_seeds.iter().filter(|over| over.variants.contains(&variant));
+        let claims =
+            all.singles.iter().filter(|single| single.is_about(variant)).filter_map(|one| one.chance);
+        let compared =
+            |one: &&super::expectations::Comparison| one.second == variant || one.first.contains(&variant);
+        let comparisons = all.comparisons.iter().filter(compared).filter_map(|one| one.chance);
+        let own = self.erased_variants().into_iter().filter(|one| one.name == variant);
+        let named = own.flat_map(|one| one.misses.goals.into_iter().chain(one.misses.properties));
+        let chances = claims.chain(comparisons).chain(named.filter_map(|one| one.1));
+        let chances = chances.map(|chance| chance.of.saturating_mul(SEEDS_PER_CHANCE));
+        averages.map(|over| over.seeds).chain(chances).max().unwrap_or(0)
     }
 
     /// Judges what is said of many seeds together, from the judgements of as many seeds as [`LabEntry::seeds_needed`] says:

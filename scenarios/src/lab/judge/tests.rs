@@ -230,6 +230,7 @@ fn chances_and_averages_are_counted_over_seeds() {
     let few = toy().judge_over_seeds(&judgements[..1]);
     assert!(few[0].error.as_deref().unwrap().contains("needs 2 seeds, 1 were run"));
     assert_eq!(toy().seeds_needed(), 40);
+    assert_eq!(["naive", "single-flight", "half-a-fix"].map(|v| toy().seeds_needed_of(v)), [40, 16, 0]);
 }
 
 #[test]
