@@ -181,6 +181,26 @@ fn a_property_that_was_never_checked_did_not_hold() {
     assert_eq!((b.checks, b.passes), (3, 2));
 }
 
+#[test]
+fn the_detail_of_a_failed_check_may_ask_its_node_and_is_asked_for_once() {
+    let mut sim = world();
+    sim.node("node", async |node| {
+        let mut asked = 0;
+        for _ in 0..3 {
+            node.always("never holds", false, || {
+                asked += 1;
+                format!("{} at {}", node.name(), node.monotonic())
+            });
+            node.sleep(ms(1)).await;
+        }
+        assert_eq!(asked, 1);
+    });
+    let recording = run(sim);
+    let failure = recording.properties[0].first_failure.as_ref().unwrap();
+    assert!(failure.detail.starts_with("node at "), "{}", failure.detail);
+    assert_eq!((recording.properties[0].checks, failure.at), (3, SimTime::ZERO));
+}
+
 // ---- spans ----
 
 #[test]

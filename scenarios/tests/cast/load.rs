@@ -286,3 +286,21 @@ fn a_client_that_restarts_goes_on_from_now() {
     assert_eq!(times.len(), 40);
     assert!(times.iter().all(|(t, _)| !(2.0..4.0).contains(t)));
 }
+
+#[test]
+fn what_is_stated_of_all_requests_is_checked_at_the_end_of_each() {
+    let faults = fault(secs(1), secs(1), FaultKind::Pause, "web");
+    let mut sim = world_with(1, secs(5), faults);
+    WebService::new(async |_, _| Reply::ok("")).add_to(&mut sim, "web");
+    let load = OpenLoop::constant(100.0).get("/").until(secs(4));
+    let load = load.always_within("never slow", ms(100)).eventually_within("fast again", ms(100));
+    load.add_to(&mut sim, "clients");
+    let recording = run(sim);
+    let property = |name: &str| recording.properties.iter().find(|one| one.name == name).unwrap();
+    let (always, eventually) = (property("never slow"), property("fast again"));
+    assert_eq!((always.checks, eventually.checks), (400, 400));
+    assert!(!always.held() && eventually.held());
+    // Those that came in the first 900 ms of the pause waited for longer than 100 ms.
+    assert!((89..=91).contains(&(always.checks - always.passes)), "{}", always.passes);
+    assert!(always.first_failure.as_ref().unwrap().detail.starts_with("one took "));
+}

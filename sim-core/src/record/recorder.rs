@@ -308,7 +308,7 @@ impl Recorder {
         kind: PropertyKind,
         statement: &str,
         holds: bool,
-        detail: impl FnOnce() -> String,
+        detail: String,
     ) {
         let index = self.declare_property(kind, statement);
         let property = &mut self.recording.properties[index as usize];
@@ -317,8 +317,13 @@ impl Recorder {
         if holds {
             property.passes += 1;
         } else if property.first_failure.is_none() {
-            property.first_failure = Some(PropertyViolation { at, node, detail: detail() });
+            property.first_failure = Some(PropertyViolation { at, node, detail });
         }
+    }
+    /// Whether a check of it has failed: the detail of a later one is not kept.
+    pub(crate) fn has_failed(&mut self, kind: PropertyKind, statement: &str) -> bool {
+        let index = self.declare_property(kind, statement);
+        self.recording.properties[index as usize].first_failure.is_some()
     }
     /// Makes the property known before its first check, so that one that is never checked is seen not to hold.
     pub(crate) fn declare_property(&mut self, kind: PropertyKind, statement: &str) -> u32 {
