@@ -7,6 +7,7 @@ use scenarios::lab::LabEntry;
 
 use crate::{
     commands::{
+        check::CheckArguments,
         completions::CompletionsArguments,
         explain::{ExplainArguments, FAULTS},
         export::ExportArguments,
@@ -49,6 +50,7 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     Replay(ReplayArguments),
     Export(ExportArguments),
+    Check(CheckArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }

@@ -6,6 +6,7 @@ pub use std::{
     rc::Rc,
 };
 
+pub use delivery::Order;
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 pub use sim_core::{

@@ -6,6 +6,7 @@ mod common;
 
 mod asked;
 mod bad_input;
+mod check;
 mod export;
 mod folder;
 mod pages;

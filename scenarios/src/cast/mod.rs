@@ -7,6 +7,10 @@
 //! | [`CacheServer`] | a Redis-like cache: one thread, memory only, leases | `CacheServer::new().add_to(sim, "cache")` |
 //! | [`Database`] | a Postgres-like database: connections, row locks, a log on disk | `Database::new(8).query_time(ms(50)).add_to(sim, "db")` |
 //! | [`ConnectionPool`] | on a client: a limited number of things to lend | `ConnectionPool::slots(&node, 10)` |
+//! | [`ReadThrough`] | on a client: a cache in front of something slow, and who fills it on a miss | `ReadThrough::new(&node, cache, Fill::Lease, secs(4))` |
+//! | [`Monitor`] | hears the heartbeats of a service and says who is dead | `Monitor::new(detector).add_to(sim, "monitor", "node")` |
+//! | [`Courier`], [`Recipient`] | on two nodes: numbered datagrams, sent again until they are acknowledged, held until their turn | `Courier::new(&node, store, Some(ms(200)))` |
+//! | [`DurableLog`] | on a node with a disk: a write-ahead log with group commit and checksums | `LogFile::new("log").open(&node).await` |
 //! | [`SingleFlight`] | on a client: one fetch for all who want the same thing now | `SingleFlight::new(&node)` |
 //!
 //! Each part is a node (or lives on one) that talks bytes over links; what it shows is measured. All run with the default
@@ -57,34 +61,49 @@
 //! | `pool.in_use`, `pool.idle`, `pool.waiting` | gauge | pool | lent; in the pool; callers that wait |
 //! | `pool.wait`, `pool.held` | histogram | pool | time until one was free, of those served; time it was lent |
 //! | `pool.timed_out`, `pool.leaked`, `pool.reclaimed` | counter | pool | callers that waited in vain; never given back; taken back |
+//! | `phi`, `limit` | gauge | monitor | how suspicious the first watched node's silence is; how long it may last |
+//! | `limit.at_alarm` | histogram | monitor | the silence that was too long, at each alarm |
+//! | `courier.sent` | counter | courier | sendings, the repeated ones among them |
+//! | `log.replayed`, `log.truncated` | counter | log | records found at a start; whether what follows them was cut off |
+//! | `log.batch` | distribution | log | records made durable by one sync (a database's log: `db.commit.batch`) |
+//! | `log.unsynced` | gauge | log | bytes that a power failure would take, acknowledged or not, after each record |
 //! | `flight.led`, `flight.shared` | counter | single flight | flights begun; callers who waited for somebody else's |
 //!
-//! States: `database` (`recovering`, `ready`).
+//! States: `database` (`recovering`, `ready`); of a monitor, under the name of each watched node, `alive` or `dead`.
 //!
 //! A crash does not lower a gauge: it shows the level before the crash until the node starts again.
 
 mod bytes;
 mod cache;
+mod caller;
+mod courier;
 mod database;
+mod durable_log;
 mod failure;
 mod flight;
 mod level;
 mod load;
 mod machine;
+mod monitor;
 mod pool;
+mod read_through;
 mod web;
 
 pub use cache::{
     CacheClient, CacheError, CacheRequest, CacheResponse, CacheServer, Cached, Item, Lookup, SetWhen,
 };
+pub use courier::{Ack, Courier, Numbered, Recipient};
 pub use database::{
     Answer, Connection, Database, DatabaseClient, DatabaseError, DatabaseRequest, DatabaseResponse, Row,
     Statement, Transaction,
 };
+pub use durable_log::{DurableLog, LogFile, LogSync};
 pub use failure::Failure;
 pub use flight::SingleFlight;
 pub use load::{ClosedLoop, Destination, Keys, Load, OpenLoop, RequestInfo, Spread};
+pub use monitor::Monitor;
 pub use pool::{ConnectionPool, PoolError, Pooled};
+pub use read_through::{Fill, ReadThrough};
 pub use web::{Content, Http, Incoming, Method, Reply, WebRequest, WebService};
 
 use machine::Machine;

@@ -6,16 +6,17 @@
 //! - A **comparison** holds two variants' runs under one seed against each other.
 //! - Claims **over seeds** are about averages; the tests make those runs.
 //! - A claim **under** other circumstances changes knobs or takes the faults away: "the loop and not the script".
-//! - A **figure** is a number that is shown for all variants side by side. Nobody judges it.
+//! - A **figure** is a number that is shown for all variants side by side. Nobody judges it, but a figure that cannot be
+//!   measured is an error: one that makes no sense for a variant is asked of the others only.
 //! - A trace to **show** is the one that a reader should open when a goal is missed: the request, write or message in which the
 //!   break can be seen. Without one it is the trace that lasts longest.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::RangeBounds};
 
 use sim_core::record::{Recording, RecordingLevel};
 
 use super::variants::Chance;
-use crate::measure::{Check, Measure, Measures, Run, Shown};
+use crate::measure::{Bounds, Check, Measure, Measures, Run, Shown};
 
 /// Which variants, or goals, are meant: one name, or several in brackets.
 pub trait VariantNames {
@@ -116,6 +117,8 @@ pub(super) struct Under {
 
 pub(super) struct Figure {
     pub(super) name: Cow<'static, str>,
+    /// `None` for all.
+    pub(super) variants: Option<Vec<&'static str>>,
     pub(super) take: TakeOne,
 }
 
@@ -253,6 +256,18 @@ impl Expectations {
         });
         self
     }
+    /// That the mean of something lies in a range over many runs of a variant: `.average(16, "phi", "..", |run| .., 6..=11)`.
+    /// How wide the range must be follows from the standard error, the deviation of one run by the root of the seeds.
+    pub fn average<M: Into<Measures>, B: Into<Measure> + Clone + Send + Sync + 'static>(
+        self,
+        seeds: u32,
+        variants: impl VariantNames,
+        name: &'static str,
+        take: impl Fn(&Run<'_>) -> M + Send + Sync + 'static,
+        range: impl RangeBounds<B> + Clone + Send + Sync + 'static,
+    ) -> Self {
+        self.over_seeds(seeds, variants, name, take, move |all| all.mean().within(range.clone()))
+    }
     /// What is true of a variant under other circumstances: `.under(without_faults(), "naive", "..", |run| ..)`. For the
     /// tests.
     pub fn under(
@@ -271,7 +286,18 @@ impl Expectations {
         name: impl Into<Cow<'static, str>>,
         take: impl Fn(&Run<'_>) -> Measure + Send + Sync + 'static,
     ) -> Self {
-        self.figures.push(Figure { name: name.into(), take: Box::new(take) });
+        self.figures.push(Figure { name: name.into(), variants: None, take: Box::new(take) });
+        self
+    }
+    /// The same of these variants only: of the others it makes no sense.
+    pub fn figure_for(
+        mut self,
+        variants: impl VariantNames,
+        name: impl Into<Cow<'static, str>>,
+        take: impl Fn(&Run<'_>) -> Measure + Send + Sync + 'static,
+    ) -> Self {
+        let variants = Some(variants.names());
+        self.figures.push(Figure { name: name.into(), variants, take: Box::new(take) });
         self
     }
     /// Which trace to open where this goal is missed, or one of these:
@@ -328,6 +354,7 @@ impl Expectations {
         let comparisons = self.comparisons.iter().flat_map(|one| one.first.iter().chain([&one.second]));
         let over_seeds = self.over_seeds.iter().flat_map(|one| &one.variants);
         let under = self.under.iter().flat_map(|one| &one.variants);
-        singles.chain(comparisons).chain(over_seeds).chain(under).copied()
+        let figures = self.figures.iter().filter_map(|one| one.variants.as_ref()).flatten();
+        singles.chain(comparisons).chain(over_seeds).chain(under).chain(figures).copied()
     }
 }

@@ -7,9 +7,8 @@ use sim_core::{
 
 use super::{
     LabEntry, LabError,
-    expectations::Single,
     registry::ErasedVariant,
-    variants::{Chance, VariantKind},
+    variants::{Chance, Named, VariantKind},
     verdict::{Expected, FigureRow, FigureValue, Judgement, Taken, VariantJudgement, Verdict, VerdictKind},
 };
 use crate::measure::{Check, Measures, Run, Shown};
@@ -43,13 +42,14 @@ impl LabEntry {
                 altered: self.altered(name, recording),
             });
         }
+        let figures = self.figures(&judged);
         Ok(Judgement {
             lab: self.name().to_owned(),
             seed: runs.first().map_or(0, |(_, recording)| recording.origin.seed),
             comparisons: self.comparisons(&judged),
-            figures: self.figures(&judged),
             taken: self.taken(&judged),
-            variants: judged.into_iter().map(|one| self.judge_variant(one)).collect(),
+            variants: judged.iter().map(|one| self.judge_variant(one, &judged, &figures)).collect(),
+            figures,
         })
     }
 
@@ -71,38 +71,59 @@ impl LabEntry {
         differences.into_iter().filter(|one| one.1).map(|one| one.0.to_owned()).collect()
     }
 
-    fn judge_variant(&self, one: Judged) -> VariantJudgement {
+    /// What is to be said of a run that is not the lab's own. One that ends elsewhere deserves a sentence of its own: its
+    /// figures look like the others and are of another time.
+    fn note(&self, one: &Judged<'_>) -> Option<String> {
+        let others: Vec<&str> =
+            one.altered.iter().map(String::as_str).filter(|what| *what != "until").collect();
+        let mut note = String::new();
+        if others.len() < one.altered.len() {
+            let (own, end) = (self.about().until, one.run.end().since_start());
+            let what =
+                if end < own { "what comes later is in no figure" } else { "figures are of all of it" };
+            note = format!("This run is planned to end at {end} and the lab's own at {own}: {what}. ");
+        }
+        match others.as_slice() {
+            [] if note.is_empty() => return None,
+            [] => {}
+            ["plan"] => note.push_str("Its plan cannot be read. "),
+            ["knobs"] => note.push_str("Its knobs are not the lab's own. "),
+            all => note.push_str(&format!("Its {} are not the lab's own. ", all.join(" and "))),
+        }
+        Some(note + "So nothing is expected of it.")
+    }
+
+    fn judge_variant(&self, one: &Judged<'_>, all: &[Judged<'_>], figures: &[FigureRow]) -> VariantJudgement {
         let Judged { variant, recording, run, altered } = one;
         let strict = altered.is_empty();
         let mut verdicts: Vec<Verdict> = run_verdicts(variant.name, recording, strict).collect();
-        let asked = |single: &Single| single.is_about(variant.name);
-        for single in self.expectations.singles.iter().filter(|single| single.is_goal || asked(single)) {
-            let missed = variant.misses.0.iter().find(|miss| single.is_goal && miss.0 == single.name);
-            let (kind, expected, chance) = match (single.is_goal, missed) {
-                (true, Some((_, None))) => (VerdictKind::Goal, Expected::Missed, None),
-                (true, Some((_, Some(chance)))) => (VerdictKind::Goal, Expected::Either, Some(*chance)),
-                (true, None) if variant.kind == VariantKind::Control => {
-                    (VerdictKind::Goal, Expected::Either, None)
-                }
-                (true, None) => (VerdictKind::Goal, Expected::Met, None),
-                (false, _) if single.chance.is_some() => {
-                    (VerdictKind::Claim, Expected::Either, single.chance)
-                }
-                (false, _) => (VerdictKind::Claim, Expected::Met, None),
+        verdicts.extend(unmeasured(variant.name, figures, strict));
+        verdicts.extend(properties(one, all));
+        for single in &self.expectations.singles {
+            let asked = single.is_about(variant.name);
+            if !asked && !single.is_goal {
+                continue;
+            }
+            let (kind, (wanted, chance)) = if single.is_goal {
+                (VerdictKind::Goal, expected(variant, &variant.misses.goals, single.name))
+            } else if single.chance.is_some() {
+                (VerdictKind::Claim, (Expected::Either, single.chance))
+            } else {
+                (VerdictKind::Claim, (Expected::Met, None))
             };
-            let (about, strict) = (vec![variant.name.to_owned()], strict && asked(single));
-            let check = (single.look)(&run);
-            let asked = asked(single);
+            let about = vec![variant.name.to_owned()];
+            let check = (single.look)(run);
             verdicts.push(Verdict {
                 asked,
-                ..verdict(single.name, kind, about, expected, chance, strict, check)
+                ..verdict(single.name, kind, about, wanted, chance, strict && asked, check)
             });
         }
         let untouched = recording.faults.iter().filter(|fault| !fault.had_effect());
         VariantJudgement {
             variant: variant.name.to_owned(),
             kind: variant.kind,
-            altered,
+            altered: altered.clone(),
+            note: self.note(one),
             verdicts,
             untouched: untouched.map(|fault| fault.name.clone()).collect(),
         }
@@ -147,12 +168,16 @@ impl LabEntry {
     }
 
     fn figures(&self, judged: &[Judged]) -> Vec<FigureRow> {
-        let value = |one: &Judged, take: &dyn Fn(&Run<'_>) -> crate::measure::Measure| {
-            let measure = take(&one.run);
+        let value = |one: &Judged, figure: &super::expectations::Figure| {
+            let (measure, variant) = ((figure.take)(&one.run), one.variant.name.to_owned());
+            if figure.variants.as_ref().is_some_and(|names| !names.contains(&one.variant.name)) {
+                let (text, unit) = ("-".to_owned(), measure.unit());
+                return FigureValue { variant, text, value: None, unit, error: None };
+            }
             let result = measure.value();
             FigureValue {
-                variant: one.variant.name.to_owned(),
-                text: if result.is_ok() { measure.to_string() } else { "-".to_owned() },
+                variant,
+                text: if result.is_ok() { measure.to_string() } else { "?".to_owned() },
                 value: result.as_ref().ok().copied().filter(|value| value.is_finite()),
                 unit: measure.unit(),
                 error: result.err().map(|error| error.to_string()),
@@ -160,7 +185,7 @@ impl LabEntry {
         };
         let row = |figure: &super::expectations::Figure| FigureRow {
             name: figure.name.clone().into_owned(),
-            values: judged.iter().map(|one| value(one, &*figure.take)).collect(),
+            values: judged.iter().map(|one| value(one, figure)).collect(),
         };
         self.expectations.figures.iter().map(row).collect()
     }
@@ -186,17 +211,22 @@ impl LabEntry {
 
     /// How many seeds the tests must run so that every claim about averages and chances can be judged; 0 where there is none.
     pub fn seeds_needed(&self) -> u32 {
-        let averages = self.expectations.over_seeds.iter().map(|over| over.seeds);
-        let claims = self.expectations.singles.iter().filter_map(|single| single.chance);
-        let comparisons = self.expectations.comparisons.iter().filter_map(|comparison| comparison.chance);
-        let missed: Vec<Chance> = self
-            .erased_variants()
-            .into_iter()
-            .flat_map(|variant| variant.misses.0.into_iter().filter_map(|miss| miss.1))
-            .collect();
-        let chances =
-            claims.chain(comparisons).chain(missed).map(|chance| chance.of.saturating_mul(SEEDS_PER_CHANCE));
-        averages.chain(chances).max().unwrap_or(0)
+        self.variants().iter().map(|variant| self.seeds_needed_of(variant.name)).max().unwrap_or(0)
+    }
+    /// The same of one variant: what is said of the others needs no run of it.
+    pub fn seeds_needed_of(&self, variant: &str) -> u32 {
+        let all = &self.expectations;
+        let averages = all.over_seeds.iter().filter(|over| over.variants.contains(&variant));
+        let claims =
+            all.singles.iter().filter(|single| single.is_about(variant)).filter_map(|one| one.chance);
+        let compared =
+            |one: &&super::expectations::Comparison| one.second == variant || one.first.contains(&variant);
+        let comparisons = all.comparisons.iter().filter(compared).filter_map(|one| one.chance);
+        let own = self.erased_variants().into_iter().filter(|one| one.name == variant);
+        let named = own.flat_map(|one| one.misses.goals.into_iter().chain(one.misses.properties));
+        let chances = claims.chain(comparisons).chain(named.filter_map(|one| one.1));
+        let chances = chances.map(|chance| chance.of.saturating_mul(SEEDS_PER_CHANCE));
+        averages.map(|over| over.seeds).chain(chances).max().unwrap_or(0)
     }
 
     /// Judges what is said of many seeds together, from the judgements of as many seeds as [`LabEntry::seeds_needed`] says:
@@ -294,6 +324,57 @@ fn run_verdicts(variant: &str, recording: &Recording, strict: bool) -> impl Iter
     })
 }
 
+/// What is expected of a variant's goal, or of its property, by what it names.
+fn expected(variant: &ErasedVariant, named: &[Named], name: &str) -> (Expected, Option<Chance>) {
+    match named.iter().find(|one| one.0 == name) {
+        Some((_, None)) => (Expected::Missed, None),
+        Some((_, Some(chance))) => (Expected::Either, Some(*chance)),
+        None if variant.kind == VariantKind::Control => (Expected::Either, None),
+        None => (Expected::Met, None),
+    }
+}
+
+/// Figures that are asked of a variant and could not be measured: silence proves nothing.
+fn unmeasured(variant: &str, figures: &[FigureRow], strict: bool) -> impl Iterator<Item = Verdict> {
+    let values = figures.iter().flat_map(move |row| {
+        row.values.iter().filter(move |value| value.variant == variant).map(move |value| (row, value))
+    });
+    values.filter_map(move |(row, value)| {
+        let error = value.error.clone()?;
+        let check = Check {
+            measured: "not measured".to_owned(),
+            bound: "a number".to_owned(),
+            met: Err(crate::measure::MeasureError::Impossible(error)),
+            value: None,
+        };
+        let (name, about) = (format!("the figure `{}`", row.name), vec![variant.to_owned()]);
+        Some(verdict(&name, VerdictKind::Run, about, Expected::Met, None, strict, check))
+    })
+}
+
+/// The properties of a run that did not hold, or that should not have. One that only another variant checked is an error, as
+/// whatever was never recorded is. Those that hold, as they should, are not told one by one.
+fn properties(one: &Judged<'_>, all: &[Judged<'_>]) -> Vec<Verdict> {
+    let strict = one.altered.is_empty();
+    let named = &one.variant.misses.properties;
+    let own = one.recording.properties.iter();
+    let others = all.iter().filter(|other| strict && other.altered.is_empty());
+    let others = others.flat_map(|other| &other.recording.properties);
+    let mut names: Vec<&str> = Vec::new();
+    for name in own.chain(others).map(|property| &*property.name).chain(named.iter().map(|one| one.0)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let judge = |name: &str| {
+        let (expected, chance) = expected(&one.variant, named, name);
+        let about = vec![one.variant.name.to_owned()];
+        verdict(name, VerdictKind::Property, about, expected, chance, strict, one.run.property(name))
+    };
+    let is_told = |verdict: &Verdict| !verdict.met || named.iter().any(|one| one.0 == verdict.name);
+    names.into_iter().map(judge).filter(is_told).collect()
+}
+
 /// `strict` where the run is the lab's own; otherwise nothing is expected of it, not even that it can be measured.
 fn verdict(
     name: &str,
@@ -343,7 +424,7 @@ fn chances(judgements: &[Judgement]) -> Vec<Verdict> {
             judgement.verdicts().filter(|verdict| verdict.chance.is_some() && strict(judgement, verdict))
         {
             let happened = match verdict.kind {
-                VerdictKind::Goal => !verdict.met && verdict.error.is_none(),
+                VerdictKind::Goal | VerdictKind::Property => !verdict.met && verdict.error.is_none(),
                 _ => verdict.met,
             };
             let same = |one: &&mut (&Verdict, u32, u32)| {
@@ -356,7 +437,12 @@ fn chances(judgements: &[Judgement]) -> Vec<Verdict> {
         }
     }
     let counted = counts.into_iter().filter_map(|(one, seeds, count)| {
-        let (chance, word) = (one.chance?, if one.kind == VerdictKind::Goal { "missed" } else { "met" });
+        let word = match one.kind {
+            VerdictKind::Goal => "missed",
+            VerdictKind::Property => "violated",
+            _ => "met",
+        };
+        let chance = one.chance?;
         let met = chance.is_met_by(count, seeds);
         Some(Verdict {
             name: one.name.clone(),

@@ -234,7 +234,7 @@ impl LabEntry {
                     .map(|(name, value)| format!("{name}={}", shown(value)))
                     .chain(gone)
                     .collect(),
-                misses: one.misses.0.iter().map(|miss| miss.0).collect(),
+                misses: one.misses.goals.iter().map(|miss| miss.0).collect(),
             }
         };
         all.iter().map(entry).collect()
@@ -355,10 +355,10 @@ impl LabEntry {
             if names[..i].contains(&name) {
                 problems.push(format!("there are two variants `{name}`"));
             }
-            if variant.kind == VariantKind::Broken && variant.misses.0.is_empty() {
+            if variant.kind == VariantKind::Broken && variant.misses.goals.is_empty() {
                 problems.push(format!("the broken variant `{name}` misses no goal"));
             }
-            for (goal, _) in &variant.misses.0 {
+            for (goal, _) in &variant.misses.goals {
                 if !goals.iter().any(|one| one.name == *goal && one.is_about(name)) {
                     let near = did_you_mean(nearest(goal, goals.iter().map(|one| one.name)));
                     problems

@@ -17,7 +17,9 @@ pub enum VerdictKind {
     Comparison,
     /// What is said of many seeds together.
     OverSeeds,
-    /// What every run promises: no node panics, and the faults take hold.
+    /// A named property that the nodes checked: `always`, `sometimes`, `eventually`.
+    Property,
+    /// What every run promises: no node panics, the faults take hold, and each figure can be measured.
     Run,
 }
 
@@ -74,7 +76,11 @@ pub struct VariantJudgement {
     pub kind: VariantKind,
     /// How the run differs from the lab's own: `knobs`, `faults`, `overrides`, `until`. Then nothing is expected of it.
     pub altered: Vec<String>,
-    /// The verdicts, in the order of the lab's expectations.
+    /// The same in one or two sentences, for people: what is not the lab's own, and what that means for the figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The verdicts: on the run as such, on properties that did not hold or should not have, and then in the order of the
+    /// lab's expectations.
     pub verdicts: Vec<Verdict>,
     /// Faults of the plan that changed nothing: they prove nothing.
     pub untouched: Vec<String>,
@@ -85,7 +91,7 @@ pub struct VariantJudgement {
 pub struct FigureValue {
     /// The variant.
     pub variant: String,
-    /// As it is shown; `-` where it could not be measured.
+    /// As it is shown; `-` where it is not asked of the variant, `?` where it could not be measured.
     pub text: String,
     /// The number, where it is finite. Times are in seconds.
     pub value: Option<f64>,

@@ -5,6 +5,7 @@
 //! a view that contains the instant; spans, operations and messages belong to the view in which they *began*. Views are
 //! half-open, `[from, to)`, so that neighbours share nothing.
 
+mod alarms;
 mod bounds;
 mod error;
 mod messages;
@@ -13,6 +14,7 @@ mod quantity;
 mod recorded;
 mod run;
 mod samples;
+mod sequence;
 mod series;
 mod span_tree;
 mod spans;
@@ -22,6 +24,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use alarms::Alarms;
 pub use bounds::{Bound, Bounds, Check, attempt, check};
 pub use error::{MeasureError, Recorded};
 pub use messages::Messages;
@@ -29,6 +32,7 @@ pub use operations::{OperationView, Operations};
 pub use quantity::{Measure, Unit, percent};
 pub use run::{FaultView, Run};
 pub use samples::{Each, Measures, Sample};
+pub use sequence::Sequence;
 pub use series::{Counter, Gauge, Times};
 pub use spans::{AttributeValue, Shown, SpanView, Spans};
 pub use states::{Moments, States};

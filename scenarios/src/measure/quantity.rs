@@ -104,7 +104,7 @@ impl Measure {
     /// The part that this is of the whole, shown in percent: `run.count("page.ok").share_of(run.count("page"))`.
     pub fn share_of(self, whole: impl Into<Self>) -> Self {
         let whole = whole.into();
-        let label = join(&self.label, "of", &whole.label);
+        let label = joined(&self.label, "of", &whole.label);
         if !compatible(self.unit, whole.unit) {
             let text = format!("{label}: a part and its whole need the same unit");
             return Self::failed(label, Unit::Share, MeasureError::Units(text));
@@ -132,7 +132,8 @@ impl Measure {
         calculate: impl FnOnce(f64, f64) -> Result<f64, String>,
     ) -> Self {
         let right = if other.label.is_empty() { other.to_string() } else { other.label.clone() };
-        let label = if self.label.is_empty() { other.label.clone() } else { join(&self.label, sign, &right) };
+        let label =
+            if self.label.is_empty() { other.label.clone() } else { joined(&self.label, sign, &right) };
         let result = self.value.and_then(|a| {
             let b = other.value?;
             if unit.is_none() {
@@ -160,11 +161,18 @@ impl Measure {
     }
 }
 
-fn join(left: &str, word: &str, right: &str) -> String {
-    match (left.is_empty(), right.is_empty()) {
-        (true, _) => right.to_owned(),
-        (_, true) => left.to_owned(),
-        _ => format!("{left} {word} {right}"),
+/// What came of two things. The same thing of two runs, or of two parts of one, is named once: `difference in p99 of page`.
+fn joined(left: &str, word: &str, right: &str) -> String {
+    if left.is_empty() || right.is_empty() {
+        return format!("{left}{right}");
+    }
+    match word {
+        _ if left != right => format!("{left} {word} {right}"),
+        "of" => format!("share of {left}"),
+        "-" => format!("difference in {left}"),
+        "/" => format!("ratio of {left}"),
+        "+" => format!("{left}, added up"),
+        _ => format!("{left}, multiplied"),
     }
 }
 
@@ -343,6 +351,27 @@ mod tests {
         assert_eq!((Measure::from(400) / secs(2) * secs(10)).to_string(), "2,000");
         assert_eq!(Measure::from(1).share_of(4).to_string(), "25 %");
         assert_eq!((percent(25) * secs(4)).to_string(), "1s");
+    }
+
+    #[test]
+    fn what_is_the_same_on_both_sides_is_named_once() {
+        let page = || Measure::from(ms(30)).named("median of page");
+        let alarms = |count| Measure::from(count).named("false alarms");
+        for (measure, label) in [
+            (page() - page(), "difference in median of page"),
+            ((page() - page()).abs(), "difference in median of page"),
+            (page() / page(), "ratio of median of page"),
+            (page() + page(), "median of page, added up"),
+            (alarms(2) * alarms(3), "false alarms, multiplied"),
+            (alarms(3).share_of(alarms(4)), "share of false alarms"),
+            // What differs is told in full, and a bare number has no name but its value.
+            (alarms(3).share_of(Measure::from(4).named("alarms")), "false alarms of alarms"),
+            (page() - ms(10), "median of page - 10ms"),
+            (alarms(4) / 2, "false alarms / 2"),
+            (alarms(4).share_of(8), "false alarms"),
+        ] {
+            assert_eq!(measure.label(), label);
+        }
     }
 
     #[test]

@@ -120,6 +120,27 @@ fn a_load_fault_multiplies_the_rate_while_it_lasts() {
 }
 
 #[test]
+fn a_load_fault_has_touched_the_requests_that_it_added_or_held_back() {
+    let touched = |load: Load, factor: f64| {
+        let mut sim = world_with(1, secs(10), fault(secs(4), secs(2), FaultKind::Load(factor), "clients"));
+        load.run(async |_, _| Ok(())).add_to(&mut sim, "clients");
+        run(sim).faults[0].touched
+    };
+    let constant = || OpenLoop::constant(100.0);
+    // 300 a second for 2 s; the one that is due at the start may be on either side.
+    assert!(touched(constant(), 3.0).abs_diff(600) <= 2);
+    assert_eq!(touched(constant(), 1.0), 0);
+    assert_eq!(touched(constant(), 0.0), 1, "the next one waits, and all others behind it");
+    for factor in [0.0, 3.0] {
+        assert_eq!(touched(constant().until(secs(3)), factor), 0, "over before it begins");
+        assert_eq!(touched(constant().from(secs(7)), factor), 0, "begins after its end");
+    }
+    // Ten users think for 100 ms: 100 a second, then 300.
+    let users = ClosedLoop::users(10, Delay::constant(ms(100)));
+    assert!(touched(users, 3.0).abs_diff(600) <= 10);
+}
+
+#[test]
 fn chance_streams_are_apart() {
     let times =
         |keys: Keys| arrivals_with(OpenLoop::poisson(50.0).keys(keys), 5, secs(10), FaultPlan::none());
@@ -264,4 +285,22 @@ fn a_client_that_restarts_goes_on_from_now() {
     let times = arrivals_with(OpenLoop::constant(10.0).until(secs(6)), 1, secs(9), faults);
     assert_eq!(times.len(), 40);
     assert!(times.iter().all(|(t, _)| !(2.0..4.0).contains(t)));
+}
+
+#[test]
+fn what_is_stated_of_all_requests_is_checked_at_the_end_of_each() {
+    let faults = fault(secs(1), secs(1), FaultKind::Pause, "web");
+    let mut sim = world_with(1, secs(5), faults);
+    WebService::new(async |_, _| Reply::ok("")).add_to(&mut sim, "web");
+    let load = OpenLoop::constant(100.0).get("/").until(secs(4));
+    let load = load.always_within("never slow", ms(100)).eventually_within("fast again", ms(100));
+    load.add_to(&mut sim, "clients");
+    let recording = run(sim);
+    let property = |name: &str| recording.properties.iter().find(|one| one.name == name).unwrap();
+    let (always, eventually) = (property("never slow"), property("fast again"));
+    assert_eq!((always.checks, eventually.checks), (400, 400));
+    assert!(!always.held() && eventually.held());
+    // Those that came in the first 900 ms of the pause waited for longer than 100 ms.
+    assert!((89..=91).contains(&(always.checks - always.passes)), "{}", always.passes);
+    assert!(always.first_failure.as_ref().unwrap().detail.starts_with("one took "));
 }

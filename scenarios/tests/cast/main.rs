@@ -1,10 +1,13 @@
 //! The cast keeps its promises: each test would fail if its part did nothing, or something else.
 
 mod cache;
+mod courier;
 mod database;
+mod durable_log;
 mod figures;
 mod flight;
 mod load;
 mod pool;
+mod read_through;
 mod stories;
 mod web;

@@ -3,7 +3,7 @@
 use sim_core::{Node, NodeId, net::rpc::CallError, time::Duration};
 
 use super::messages::{CacheRequest, CacheResponse, Cached, Item, SetWhen};
-use crate::cast::Failure;
+use crate::cast::{Failure, caller::Caller};
 
 /// Why a cache did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,25 +65,20 @@ impl Lookup {
 /// A handle to a cache server, for one node. Each method is one call; without [`CacheClient::deadline`] it waits for as long
 /// as the connection lives. Cloning is cheap.
 #[derive(Clone)]
-pub struct CacheClient {
-    node: Node,
-    server: NodeId,
-    deadline: Option<Duration>,
-}
+pub struct CacheClient(Caller);
 
 impl CacheClient {
     /// A handle to a server.
     pub fn new(node: &Node, server: NodeId) -> Self {
-        Self { node: node.clone(), server, deadline: None }
+        Self(Caller::new(node, server))
     }
     /// How long each operation may take.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self(self.0.deadline(deadline))
     }
     /// Which server.
     pub fn server(&self) -> NodeId {
-        self.server
+        self.0.server()
     }
 
     /// Sends any operation.
@@ -91,11 +86,7 @@ impl CacheClient {
     /// # Errors
     /// [`CacheError::Call`] where there is no answer.
     pub async fn send(&self, request: &CacheRequest) -> Result<CacheResponse, CacheError> {
-        let call = self.node.call(self.server, request);
-        Ok(match self.deadline {
-            Some(deadline) => call.deadline(deadline).await?,
-            None => call.await?,
-        })
+        Ok(self.0.ask(request).await?)
     }
     async fn done(&self, request: CacheRequest) -> Result<bool, CacheError> {
         match self.send(&request).await? {
@@ -136,7 +127,7 @@ impl CacheClient {
     pub async fn wait_or_lease(&self, key: &str, pause: Duration) -> Result<Lookup, CacheError> {
         loop {
             match self.get_or_lease(key).await? {
-                Lookup::Wait { stale: None } => self.node.sleep(pause).await,
+                Lookup::Wait { stale: None } => self.0.node().sleep(pause).await,
                 answer => return Ok(answer),
             }
         }

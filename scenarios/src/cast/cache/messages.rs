@@ -1,7 +1,7 @@
 //! What a cache server and its clients say to each other.
 
 use serde::{Deserialize, Serialize};
-use sim_core::{net::rpc::Request, time::Duration};
+use sim_core::{net::rpc::Request, rng::Rng, time::Duration};
 
 /// What is put into a cache: a value, how long it lives, and what it cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,13 @@ impl Item {
     /// How long it is fresh.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
+        self
+    }
+    /// Lives shorter by a part of its time to live, at most `share` and by chance, so that what was stored together does not
+    /// expire together. It draws one word.
+    pub fn jittered(mut self, share: f64, chance: &mut Rng) -> Self {
+        let part = 1.0 - share * chance.unit();
+        self.ttl = self.ttl.map(|ttl| ttl.mul_f64(part));
         self
     }
     /// How long it took to compute.

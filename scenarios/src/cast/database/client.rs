@@ -13,36 +13,31 @@ use super::{
     Answer, DatabaseError, DatabaseRequest, DatabaseResponse, Row, Statement, messages::Greeting,
     server::CONNECTIONS,
 };
-use crate::cast::ConnectionPool;
+use crate::cast::{ConnectionPool, caller::Caller};
 
 /// A handle to a database, for one node. Statements on it are transactions of their own, on whichever of the server's
 /// connections is free, as through a pooler; they wait for one there. Cloning is cheap.
 #[derive(Clone)]
-pub struct DatabaseClient {
-    node: Node,
-    server: NodeId,
-    deadline: Option<Duration>,
-}
+pub struct DatabaseClient(Caller);
 
 impl DatabaseClient {
     /// A handle to a database.
     pub fn new(node: &Node, server: NodeId) -> Self {
-        Self { node: node.clone(), server, deadline: None }
+        Self(Caller::new(node, server))
     }
     /// How long each message may take, opening a connection among them. Without it a client waits for as long as the
     /// connection lives.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self(self.0.deadline(deadline))
     }
     /// Which database.
     pub fn server(&self) -> NodeId {
-        self.server
+        self.0.server()
     }
     /// A pool of at most that many connections to this database.
     pub fn pool(&self, connections: usize) -> ConnectionPool<Connection> {
         let client = self.clone();
-        ConnectionPool::new(&self.node, connections, move || {
+        ConnectionPool::new(self.0.node(), connections, move || {
             let client = client.clone();
             async move { client.connect().await }
         })
@@ -53,18 +48,12 @@ impl DatabaseClient {
     /// # Errors
     /// [`DatabaseError::TooManyConnections`], [`DatabaseError::Call`].
     pub async fn connect(&self) -> Result<Connection, DatabaseError> {
-        match self.deadline {
-            None => self.open().await,
-            Some(deadline) => {
-                let opened = self.node.timeout(deadline, self.open()).await;
-                opened.unwrap_or(Err(DatabaseError::Call(CallError::TimedOut)))
-            }
-        }
+        self.0.in_time(self.open()).await
     }
     async fn open(&self) -> Result<Connection, DatabaseError> {
         // In a task of its own, so that a caller who gives up half way leaves no connection half open.
-        let (node, server) = (self.node.clone(), self.server);
-        let opening = self.node.spawn(async move { node.connect(server, CONNECTIONS).await });
+        let (node, server) = (self.0.node().clone(), self.0.server());
+        let opening = self.0.node().spawn(async move { node.connect(server, CONNECTIONS).await });
         let mut stream = match opening.await {
             Some(opened) => opened.map_err(stream_error)?,
             None => return Err(DatabaseError::Call(CallError::Reset)),
@@ -81,12 +70,7 @@ impl DatabaseClient {
     }
 
     async fn send(&self, request: &DatabaseRequest) -> Result<DatabaseResponse, DatabaseError> {
-        let call = self.node.call(self.server, request);
-        let response = match self.deadline {
-            Some(deadline) => call.deadline(deadline).await?,
-            None => call.await?,
-        };
-        match response {
+        match self.0.ask(request).await? {
             DatabaseResponse::Failed(error) => Err(error),
             response => Ok(response),
         }
@@ -194,7 +178,7 @@ impl Drop for Transaction<'_> {
         if self.open {
             let (connection, transaction) = (self.connection.id, self.id);
             let client = self.connection.client.clone();
-            self.connection.client.node.spawn_detached(async move {
+            self.connection.client.0.node().spawn_detached(async move {
                 // Without an answer it is undone when the connection is dropped, or the next transaction begins.
                 let _ = client.answers(&DatabaseRequest::Rollback { connection, transaction }).await;
             });

@@ -10,7 +10,6 @@
 
 mod client;
 mod locks;
-mod log;
 mod messages;
 mod server;
 
@@ -164,6 +163,6 @@ impl Database {
     pub fn add_to(mut self, sim: &mut Sim, name: &str) -> NodeId {
         self.settings.rows = std::mem::take(&mut self.rows).into();
         let settings = self.settings;
-        sim.node(self.machine.spec(name), async move |node| Server::new(&node, &settings).run().await)
+        sim.node(self.machine.spec(name), async move |node| Server::open(&node, &settings).await.run().await)
     }
 }

@@ -16,18 +16,20 @@ use sim_core::{
 };
 
 use super::{
-    Answer, DatabaseError, DatabaseRequest, DatabaseResponse, Row, Settings, Statement,
-    locks::Locks,
-    log::{Log, Writes},
+    Answer, DatabaseError, DatabaseRequest, DatabaseResponse, Row, Settings, Statement, locks::Locks,
     messages::Greeting,
 };
 use crate::cast::{
+    DurableLog, LogFile, LogSync,
     bytes::Bytes,
     level::{Inside, Level},
 };
 
 /// Where clients open connections that they keep.
 pub(super) const CONNECTIONS: u16 = 1;
+
+/// The rows that a transaction wrote; `None` is a row that it removed.
+type Writes = Vec<(String, Option<Bytes>)>;
 
 /// A transaction under way: what it has written and nobody else sees.
 struct Open {
@@ -48,7 +50,7 @@ pub(super) struct Server {
     settings: Settings,
     table: RefCell<BTreeMap<String, Row>>,
     locks: Locks,
-    log: Log,
+    log: DurableLog,
     free: Semaphore,
     sessions: RefCell<BTreeMap<u64, Rc<Session>>>,
     next: Cell<u64>,
@@ -69,15 +71,20 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(node: &Node, settings: &Settings) -> Rc<Self> {
+    /// Reads the log, and is as it was before the crash.
+    pub(super) async fn open(node: &Node, settings: &Settings) -> Rc<Self> {
+        node.state("database", "recovering");
+        let sync = if settings.group_commit { LogSync::Group } else { LogSync::Each };
+        let log = LogFile::new("wal").sync(sync).batches_as("db.commit.batch", "{transaction}");
+        let (log, committed) = log.open::<Writes>(node).await;
         let table = settings.rows.iter().map(|(key, value)| {
             let row = Row { value: value.clone(), version: 1 };
             (key.clone(), row)
         });
-        Rc::new(Self {
+        let server = Self {
             table: RefCell::new(table.collect()),
             locks: Locks::new(node, settings.lock_timeout),
-            log: Log::new(node, settings.group_commit),
+            log,
             free: Semaphore::new(settings.connections),
             sessions: RefCell::default(),
             // Numbers of an earlier incarnation mean nothing to this one.
@@ -98,21 +105,18 @@ impl Server {
             time: node.histogram("db.time"),
             settings: settings.clone(),
             node: node.clone(),
-        })
+        };
+        let replayed = node.counter("db.replayed");
+        for writes in committed {
+            server.apply(writes);
+            replayed.increment();
+        }
+        Rc::new(server)
     }
 
-    /// Recovers, then serves for as long as the node is up.
+    /// Serves for as long as the node is up.
     pub(super) async fn run(self: Rc<Self>) {
-        self.node.state("database", "recovering");
-        let replayed = self.log.recover().await;
-        let counter = self.node.counter("db.replayed");
-        for writes in replayed {
-            self.apply(writes);
-            counter.increment();
-        }
         self.node.state("database", "ready");
-        let writer = Rc::clone(&self);
-        self.node.spawn_detached(async move { writer.log.write().await });
         let server = Rc::clone(&self);
         self.node.serve(async move |call: Call, request: DatabaseRequest| server.handle(call, request).await);
         let mut listener = self.node.listen(CONNECTIONS);
@@ -389,7 +393,7 @@ impl Server {
         if !open.writes.is_empty() {
             let writes: Writes =
                 open.writes.into_iter().map(|(key, value)| (key, value.map(Bytes))).collect();
-            self.node.span("db.commit").run(self.log.commit(&writes)).await;
+            self.node.span("db.commit").run(self.log.append(&writes)).await;
             self.apply(writes);
             self.commits.increment();
         }

@@ -26,7 +26,7 @@ use sim_core::{
 pub use keys::Keys;
 pub use request::{Destination, RequestInfo, Spread};
 
-use request::{Action, Meter, Prepare, Running, web_action};
+use request::{Action, Meter, Prepare, Promises, Running, web_action};
 use schedule::{Pace, Rate};
 
 use super::{Failure, Machine, Method};
@@ -44,6 +44,7 @@ pub struct Load {
     trace: Option<String>,
     keys: Keys,
     deadline: Option<Duration>,
+    promises: Promises,
     start: Duration,
     stop: Duration,
     most: u64,
@@ -145,6 +146,7 @@ impl Load {
             trace: None,
             keys: Keys::one(""),
             deadline: None,
+            promises: Promises::default(),
             start: Duration::ZERO,
             stop: Duration::MAX,
             most: u64::MAX,
@@ -223,6 +225,18 @@ impl Load {
         self.deadline = Some(deadline);
         self
     }
+    /// States a property of the run, `always`: every request succeeds within `limit` of its intended start. Checked at the end
+    /// of each.
+    pub fn always_within(mut self, statement: &'static str, limit: Duration) -> Self {
+        self.promises.always = Some((statement, limit));
+        self
+    }
+    /// States a property of the run, `eventually`: from some time on requests succeed within `limit`. Checked at the end of
+    /// each; the last one decides.
+    pub fn eventually_within(mut self, statement: &'static str, limit: Duration) -> Self {
+        self.promises.eventually = Some((statement, limit));
+        self
+    }
     /// When the load begins, on the client's clock.
     pub fn from(mut self, start: Duration) -> Self {
         self.start = start;
@@ -269,7 +283,8 @@ impl Load {
             let name = if self.front_ends == 1 { name.to_owned() } else { format!("{name}-{index}") };
             let share = Share { index, of: self.front_ends };
             let drive = self.arrivals.share(share);
-            let (prepare, trace, deadline) = (Arc::clone(&prepare), trace.clone(), self.deadline);
+            let (prepare, trace) = (Arc::clone(&prepare), trace.clone());
+            let (deadline, promises) = (self.deadline, self.promises);
             let span = Span {
                 start: self.start,
                 stop: self.stop,
@@ -278,7 +293,7 @@ impl Load {
                 keys: self.keys.clone(),
             };
             let id = sim.node(self.machine.spec(name), async move |node| {
-                let meter = Meter::new(&node, &prepare, &trace, deadline);
+                let meter = Meter::new(&node, &prepare, &trace, deadline, promises);
                 drive(node, meter, span.clone()).await;
             });
             first = first.or(Some(id));
@@ -375,10 +390,20 @@ async fn run_rate(node: Node, meter: Rc<Meter>, span: Span, rate: Rate, evenly: 
         } else {
             due += arrivals.sample(&exponential);
         }
+        // A load fault has touched this request when it is sent under it, or when it has held it back.
+        let mut usual = None;
+        let mut told = false;
         let intended = loop {
             let now = node.monotonic();
-            pace.set_factor(now.since(origin).as_secs_f64(), node.load_factor());
+            let seconds = now.since(origin).as_secs_f64();
+            pace.set_factor(seconds, node.load_factor_ahead());
             let at = origin + Duration::from_secs_f64(pace.when(due));
+            let held_back = node.load_factor_ahead() < 1.0
+                && now >= *usual.get_or_insert(origin + Duration::from_secs_f64(pace.usual(seconds, due)));
+            if (at <= now || held_back) && !told {
+                node.load_factor();
+                told = true;
+            }
             if at <= now {
                 break at;
             }

@@ -125,12 +125,20 @@ pub(super) fn web_action(
     })
 }
 
+/// What is stated of a load's requests: the statement, and how long each may take.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Promises {
+    pub(super) always: Option<(&'static str, Duration)>,
+    pub(super) eventually: Option<(&'static str, Duration)>,
+}
+
 /// What one client node measures.
 pub(super) struct Meter {
     node: Node,
     action: Action,
     trace: String,
     deadline: Option<Duration>,
+    promises: Promises,
     latency: Histogram,
     latency_ok: Histogram,
     started: Counter,
@@ -142,11 +150,18 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn new(node: &Node, prepare: &Prepare, trace: &str, deadline: Option<Duration>) -> Rc<Self> {
+    pub(super) fn new(
+        node: &Node,
+        prepare: &Prepare,
+        trace: &str,
+        deadline: Option<Duration>,
+        promises: Promises,
+    ) -> Rc<Self> {
         Rc::new(Self {
             action: prepare(node),
             trace: trace.to_owned(),
             deadline,
+            promises,
             latency: node.histogram("request"),
             latency_ok: node.histogram("request.ok"),
             started: node.counter("requests.started"),
@@ -173,6 +188,20 @@ impl Meter {
         }
     }
 
+    /// Whether the request kept what was stated of all.
+    fn check(&self, latency: Duration, result: &Result<(), Failure>) {
+        let told = || match result {
+            Ok(()) => format!("one took {latency}"),
+            Err(failure) => format!("one failed after {latency}: {failure}"),
+        };
+        if let Some((statement, limit)) = self.promises.always {
+            self.node.always(statement, result.is_ok() && latency <= limit, told);
+        }
+        if let Some((statement, limit)) = self.promises.eventually {
+            self.node.eventually(statement, result.is_ok() && latency <= limit, told);
+        }
+    }
+
     /// Carries a request out and measures it. Latency counts from the intended start, also where the client was late.
     pub(super) async fn perform(self: Rc<Self>, info: RequestInfo) {
         self.started.increment();
@@ -195,6 +224,7 @@ impl Meter {
             .await;
         let latency = self.node.monotonic().since(intended);
         self.latency.record(latency);
+        self.check(latency, &result);
         match result {
             Ok(()) => {
                 self.ok.increment();

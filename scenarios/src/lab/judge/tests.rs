@@ -14,6 +14,8 @@ use crate::{
     prelude::*,
 };
 
+mod properties;
+
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 struct Toy {
     /// How many requests a second.
@@ -67,6 +69,7 @@ impl Lab for Toy {
             .show("few queries", |run| run.spans("GET /hot").shown("the slowest page"))
             .figure("herd", |run| run.gauge("db.load").max())
             .figure("p99 of a page", |run| run.spans("GET /hot").p99())
+            .figure_for("naive", "pages", |run| run.count("page"))
     }
 }
 
@@ -268,17 +271,64 @@ fn chances_and_averages_are_counted_over_seeds() {
     let few = toy().judge_over_seeds(&judgements[..1]);
     assert!(few[0].error.as_deref().unwrap().contains("needs 2 seeds, 1 were run"));
     assert_eq!(toy().seeds_needed(), 40);
+    assert_eq!(["naive", "single-flight", "half-a-fix"].map(|v| toy().seeds_needed_of(v)), [40, 16, 0]);
 }
 
 #[test]
-fn figures_stand_side_by_side_and_are_not_judged() {
+fn figures_stand_side_by_side_and_are_asked_of_those_for_whom_they_make_sense() {
+    let judgement = judged(&runs(105.0, 2.0, 0.0));
+    let texts =
+        |row: usize| judgement.figures[row].values.iter().map(|one| one.text.as_str()).collect::<Vec<_>>();
+    assert_eq!(texts(0), ["105", "2", "50"]);
+    assert_eq!(texts(1), ["30ms", "30ms", "30ms"]);
+    assert_eq!(texts(2), ["5", "-", "-"]);
+    assert!(judgement.figures[2].values[1].error.is_none() && judgement.as_expected());
+}
+
+#[test]
+fn a_figure_that_was_never_recorded_is_never_as_expected() {
     let mut all = runs(105.0, 2.0, 0.0);
     all[2].1 = herd(50.0).with(|recording| recording.spans.clear()).done();
-    let figures = judged(&all).figures;
-    let texts = |row: usize| figures[row].values.iter().map(|one| one.text.as_str()).collect::<Vec<_>>();
-    assert_eq!(texts(0), ["105", "2", "50"]);
-    assert_eq!(texts(1), ["30ms", "30ms", "-"]);
-    assert!(figures[1].values[2].error.as_deref().unwrap().contains("no spans at all"));
+    let judgement = judged(&all);
+    let value = &judgement.figures[1].values[2];
+    assert_eq!((value.text.as_str(), value.value), ("?", None));
+    assert!(value.error.as_deref().unwrap().contains("no spans at all"));
+    assert_eq!(told(&judgement, "half-a-fix", "the figure `p99 of a page`"), (Expected::Met, false, false));
+    let verdict = judgement.verdicts().find(|one| one.name.starts_with("the figure")).unwrap();
+    assert_eq!((verdict.kind, verdict.error.is_some()), (VerdictKind::Run, true));
+    assert!(!judgement.as_expected());
+}
+
+#[test]
+fn a_run_that_is_not_the_labs_own_says_so_in_a_sentence() {
+    let lab = toy();
+    let note = |change: &dyn Fn(&mut sim_core::plan::Plan), ended: u64| {
+        let mut plan = lab.plan("naive", 0, &[]).unwrap();
+        change(&mut plan);
+        let text = toml::to_string(&plan).unwrap();
+        let run = RecordingBuilder::lasting(ended).with(|recording| recording.origin.plan = text).done();
+        let judgement = lab.judge(&[("naive", &run)]).unwrap();
+        (judgement.as_expected(), judgement.variants[0].note.clone().unwrap_or_default())
+    };
+    assert_eq!(note(&|_| {}, 10_000), (false, String::new()), "its own run has nothing recorded");
+    let (fine, said) = note(&|plan| plan.until = secs(3), 3_000);
+    assert!(fine, "nothing is expected");
+    assert_eq!(
+        said,
+        "This run is planned to end at 3s and the lab's own at 10s: what comes later is in no figure. So nothing is \
+         expected of it."
+    );
+    let (_, said) = note(&|plan| plan.until = secs(30), 30_000);
+    assert!(said.contains("end at 30s and the lab's own at 10s: figures are of all of it."), "{said}");
+    let (_, said) = note(&|plan| *plan = lab.plan("naive", 0, &["rate=5".to_owned()]).unwrap(), 10_000);
+    assert_eq!(said, "Its knobs are not the lab's own. So nothing is expected of it.");
+    let both = |plan: &mut sim_core::plan::Plan| {
+        *plan = lab.plan("naive", 0, &["rate=5".to_owned()]).unwrap();
+        plan.faults = FaultPlan::none().with(Fault::at(secs(1), "crash", FaultKind::Crash).on("db"));
+        plan.until = secs(3);
+    };
+    let (_, said) = note(&both, 3_000);
+    assert!(said.contains("at 10s: what comes later") && said.contains("knobs and faults are not"), "{said}");
 }
 
 #[test]
