@@ -8,7 +8,7 @@ use scenarios::lab::{
 };
 
 use super::{
-    readable::readable_pair,
+    readable::{readable, readable_pair},
     text::{hanging, spread},
 };
 use crate::{
@@ -33,7 +33,12 @@ pub(super) fn verdicts(session: &Session<'_>, width: usize) -> String {
 /// That nothing is expected of such a run.
 fn note(judged: &VariantJudgement, indent: &str, width: usize) -> String {
     let what = judged.altered.join(" and ");
-    let text = format!("The {what} are not the lab's own, so nothing is expected: see what comes.");
+    let text = match &judged.note {
+        // Figures of another time than the lab's look like the others: that deserves more words.
+        Some(note) if judged.altered.iter().any(|what| what == "until") => note.clone(),
+        _ => format!("The {what} are not the lab's own, so nothing is expected: see what comes."),
+    };
+    let text = readable(&text);
     painted(NOTE, hanging(&text, indent, indent, width).trim_end()) + "\n"
 }
 

@@ -74,7 +74,7 @@ fn a_knob_that_is_set_for_all_is_told_first_and_who_became_equal() {
 #[test]
 fn faults_from_a_file_are_told_first() {
     let folder = tempfile::tempdir().unwrap();
-    let calm = file(folder.path(), "calm.toml", "");
+    let calm = file(folder.path(), "calm.toml", "fault = []\n");
     let ran = run(&["scenario", "till-queue", "--faults", text(&calm)]);
     let told: String =
         ran.out.split("Goals").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
@@ -86,7 +86,7 @@ fn faults_from_a_file_are_told_first() {
 #[test]
 fn the_next_seed_is_asked_for_with_the_same_options() {
     let folder = tempfile::tempdir().unwrap();
-    let calm = file(folder.path(), "it is calm.toml", "");
+    let calm = file(folder.path(), "it is calm.toml", "fault = []\n");
     let arguments = [
         "scenario",
         "till-queue",

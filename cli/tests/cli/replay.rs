@@ -62,6 +62,18 @@ fn what_is_edited_in_a_plan_counts() {
 }
 
 #[test]
+fn a_plan_that_ends_elsewhere_says_that_its_figures_are_of_another_time() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&["scenario", "till-queue", "--variant", "open", "--out", text(folder.path())]);
+    let plan = std::fs::read_to_string(folder.path().join("open/plan.toml")).unwrap();
+    let shorter = file(folder.path(), "shorter.toml", &plan.replace("until = \"6s\"", "until = \"4s\""));
+    let out = run(&["replay", text(&shorter)]).out;
+    let words: String = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = "This run is planned to end at 4s and the lab's own at 6s: what comes later is in no figure.";
+    assert!(words.contains(told), "{out}");
+}
+
+#[test]
 fn a_plan_that_cannot_be_run_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let plan = std::fs::read_to_string(written_plan(folder.path())).unwrap();

@@ -30,11 +30,14 @@ impl LabEntry {
     /// When a variant does not exist or is given twice.
     pub fn judge(&self, runs: &[(&str, &Recording)]) -> Result<Judgement, LabError> {
         let mut judged: Vec<Judged> = Vec::new();
+        // A name that no run has is misspelt, if they are the lab's own: what was set may have made them all equal.
+        let all_own = runs.iter().all(|(name, recording)| self.altered(name, recording).is_empty());
         for (i, (name, recording)) in runs.iter().enumerate() {
             if runs[..i].iter().any(|(other, _)| other == name) {
                 return Err(LabError::Misuse(format!("the variant `{name}` is to be judged twice")));
             }
-            let others = runs.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, (_, other))| *other);
+            let others =
+                runs.iter().enumerate().filter(|(j, _)| all_own && *j != i).map(|(_, (_, other))| *other);
             judged.push(Judged {
                 variant: self.variant(name)?,
                 recording,
