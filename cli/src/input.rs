@@ -1,6 +1,9 @@
 //! What people write: seeds, files of faults, plans. Every error names the file and shows the line.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use sim_core::{fault::FaultPlan, plan::Plan};
 
@@ -22,6 +25,27 @@ pub(crate) fn faults(path: &Path) -> Result<FaultPlan, Failure> {
     let text = read(path, "file of faults")?;
     FaultPlan::from_toml(&text)
         .map_err(|error| Failure::usage(format!("{} is no file of faults: {error}", path.display())))
+}
+
+/// The plan that a path means: the file itself, or that of a run's folder.
+pub(crate) fn plan_path(path: &Path) -> Result<PathBuf, Failure> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let own = path.join("plan.toml");
+    if own.is_file() {
+        return Ok(own);
+    }
+    let below = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut runs: Vec<PathBuf> = below.filter(|folder| folder.join("plan.toml").is_file()).collect();
+    runs.sort();
+    let runs: Vec<String> = runs.iter().map(|run| run.display().to_string()).collect();
+    Err(Failure::Usage(match runs.as_slice() {
+        [] => {
+            format!("there is no plan.toml in {}: name the folder of a run, or a plan file", path.display())
+        }
+        _ => format!("{} holds several runs; a plan is of one of them: {}", path.display(), runs.join(", ")),
+    }))
 }
 
 /// Reads a plan.

@@ -33,7 +33,7 @@ use crate::prelude::*;
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct ThunderingHerd {
     /// Requests per second, over all web servers and pages.
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 1, max = 10_000), extend("x-unit" = "1/s"))]
     pub rate: f64,
     /// How long a cached page lives.
     #[schemars(extend("x-range" = ["100ms", "1min"]))]
@@ -130,6 +130,12 @@ impl Lab for ThunderingHerd {
             // e^(52.2/51) = 2.78: 1 plus a geometric number of variance 4.96. In 16 seeds with 2 cycles each, 4 standard
             // errors are 4 x sqrt(4.96 / 32) = 1.58. (tests/lessons.rs has 8,000 cycles: 2.7 to 2.9.)
             .over_seeds(16, "early-refresh", "2.8 queries", queries, |all| all.mean().within(1.2..=4.36))
+            .show([FEW, FAST], |run| {
+                let asks =
+                    |page: &SpanView<'_>| page.count_below("db.Execute").value().is_ok_and(|n| n > 0.0);
+                let herd = run.spans("GET /hot").roots().only(asks);
+                herd.shown(format!("the slowest of {} pages that asked the database", herd.count()))
+            })
             .figure("queries per expiry, mean", |run| queries(run).mean())
             .figure("most at the database at once", |run| run.gauge("db.load").max())
             .figure("p99 within 100 ms after an expiry", p99_after_expiry)

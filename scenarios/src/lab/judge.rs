@@ -7,11 +7,12 @@ use sim_core::{
 
 use super::{
     LabEntry, LabError,
+    expectations::Single,
     registry::ErasedVariant,
     variants::{Chance, VariantKind},
     verdict::{Expected, FigureRow, FigureValue, Judgement, Taken, VariantJudgement, Verdict, VerdictKind},
 };
-use crate::measure::{Check, Measures, Run};
+use crate::measure::{Check, Measures, Run, Shown};
 
 /// How many seeds chance is counted over, for each seed of its denominator: "1 in 5" wants at least 40.
 const SEEDS_PER_CHANCE: u32 = 8;
@@ -74,7 +75,8 @@ impl LabEntry {
         let Judged { variant, recording, run, altered } = one;
         let strict = altered.is_empty();
         let mut verdicts: Vec<Verdict> = run_verdicts(variant.name, recording, strict).collect();
-        for single in self.expectations.singles.iter().filter(|single| single.is_about(variant.name)) {
+        let asked = |single: &Single| single.is_about(variant.name);
+        for single in self.expectations.singles.iter().filter(|single| single.is_goal || asked(single)) {
             let missed = variant.misses.0.iter().find(|miss| single.is_goal && miss.0 == single.name);
             let (kind, expected, chance) = match (single.is_goal, missed) {
                 (true, Some((_, None))) => (VerdictKind::Goal, Expected::Missed, None),
@@ -88,8 +90,13 @@ impl LabEntry {
                 }
                 (false, _) => (VerdictKind::Claim, Expected::Met, None),
             };
-            let about = vec![variant.name.to_owned()];
-            verdicts.push(verdict(single.name, kind, about, expected, chance, strict, (single.look)(&run)));
+            let (about, strict) = (vec![variant.name.to_owned()], strict && asked(single));
+            let check = (single.look)(&run);
+            let asked = asked(single);
+            verdicts.push(Verdict {
+                asked,
+                ..verdict(single.name, kind, about, expected, chance, strict, check)
+            });
         }
         let untouched = recording.faults.iter().filter(|fault| !fault.had_effect());
         VariantJudgement {
@@ -99,6 +106,19 @@ impl LabEntry {
             verdicts,
             untouched: untouched.map(|fault| fault.name.clone()).collect(),
         }
+    }
+
+    /// The trace in which the first missed goal can be seen that the lab has one for. Of a run with all its spans.
+    pub fn shown(&self, judged: &VariantJudgement, recording: &Recording) -> Option<Shown> {
+        let missed = |verdict: &&Verdict| {
+            verdict.kind == VerdictKind::Goal && verdict.asked && !verdict.met && verdict.error.is_none()
+        };
+        let run = Run::new(recording);
+        let picks = |goal: &Verdict| {
+            let mut shows = self.expectations.shows.iter();
+            shows.find(|one| one.goals.contains(&goal.name.as_str())).and_then(|one| (one.pick)(&run))
+        };
+        judged.verdicts.iter().filter(missed).find_map(picks)
     }
 
     fn comparisons(&self, judged: &[Judged]) -> Vec<Verdict> {
@@ -296,6 +316,7 @@ fn verdict(
         name: name.to_owned(),
         kind,
         variants,
+        asked: true,
         expected,
         met: met == Ok(true),
         as_expected,
@@ -341,6 +362,7 @@ fn chances(judgements: &[Judgement]) -> Vec<Verdict> {
             name: one.name.clone(),
             kind: VerdictKind::OverSeeds,
             variants: one.variants.clone(),
+            asked: true,
             expected: Expected::Met,
             met,
             as_expected: met,

@@ -30,5 +30,5 @@ pub use quantity::{Measure, Unit, percent};
 pub use run::{FaultView, Run};
 pub use samples::{Each, Measures, Sample};
 pub use series::{Counter, Gauge, Times};
-pub use spans::{AttributeValue, SpanView, Spans};
+pub use spans::{AttributeValue, Shown, SpanView, Spans};
 pub use states::{Moments, States};

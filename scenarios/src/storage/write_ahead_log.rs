@@ -36,13 +36,13 @@ pub struct WriteAheadLog {
     /// Whether replay compares each record with its checksum.
     pub checksum: bool,
     /// Writes per second, of all four clients together.
-    #[schemars(range(min = 1, max = 5_000))]
+    #[schemars(range(min = 1, max = 5_000), extend("x-unit" = "1/s"))]
     pub rate: f64,
     /// How long the disk needs for a sync.
     #[schemars(extend("x-range" = ["10us", "1s"]))]
     pub fsync: Duration,
     /// Bytes of a value.
-    #[schemars(range(min = 8, max = 4_000))]
+    #[schemars(range(min = 8, max = 4_000), extend("x-unit" = "By"))]
     pub value: usize,
 }
 
@@ -162,7 +162,7 @@ impl WriteAheadLog {
     async fn client(self, node: Node, store: NodeId, number: u64) {
         let (mut rng, gap) =
             (node.rng("arrivals"), Delay::exponential(Duration::from_secs_f64(4.0 / self.rate)));
-        // Whether each write was acknowledged.
+        // Whether each write was acknowledged, and the span of it.
         let writes = Rc::new(RefCell::new(BTreeMap::new()));
         node.spawn_detached(self.read_back(node.clone(), store, Rc::clone(&writes)));
         let mut next = node.monotonic();
@@ -172,29 +172,47 @@ impl WriteAheadLog {
                 break;
             }
             node.sleep_until(next).await;
-            writes.borrow_mut().insert(key, false);
+            writes.borrow_mut().insert(key, (false, SpanIndex::NONE));
             let (client, writes) = (node.clone(), Rc::clone(&writes));
             node.spawn_detached(node.trace("put").run(async move {
+                let put = client.current_span();
                 let operation = client.invoke(key as u32, "put", &key.to_string(), &key);
                 let answer = client.call(store, &Ask::Put { key, value: self.value_of(key) }).await;
-                writes.borrow_mut().insert(key, answer.is_ok());
+                writes.borrow_mut().insert(key, (answer.is_ok(), put));
                 operation.end_with(&answer);
             }));
         }
     }
 
     /// A second and a half after the restart: reads back what was written before the power failure.
-    async fn read_back(self, node: Node, store: NodeId, writes: Rc<RefCell<BTreeMap<u64, bool>>>) {
+    async fn read_back(
+        self,
+        node: Node,
+        store: NodeId,
+        writes: Rc<RefCell<BTreeMap<u64, (bool, SpanIndex)>>>,
+    ) {
         let (lost, foreign) = (node.counter("read_back.lost"), node.counter("read_back.foreign"));
         let unacknowledged = node.counter("read_back.unacknowledged");
         node.sleep(ms(5_700)).await;
         let before = writes.borrow().len();
         node.sleep(ms(2_500)).await;
         let writes = writes.borrow().clone();
-        for (key, acknowledged) in writes.into_iter().take(before) {
+        // What is wrong with a write is told in its own trace.
+        let tell = |put, found: &str, what: &str| {
+            let span = node.span_in(put, "read_back").attribute("found", found).start();
+            node.inside(span, || node.fail(what));
+            node.end_span(span);
+        };
+        for (key, (acknowledged, put)) in writes.into_iter().take(before) {
             match node.call(store, &Ask::Get { key }).await.expect("the store is up") {
-                None if acknowledged => lost.increment(),
-                Some(value) if value != self.value_of(key) => foreign.increment(),
+                None if acknowledged => {
+                    lost.increment();
+                    tell(put, "nothing", "acknowledged, and lost");
+                }
+                Some(value) if value != self.value_of(key) => {
+                    foreign.increment();
+                    tell(put, "something else", "not what was written");
+                }
                 Some(_) if !acknowledged => unacknowledged.increment(),
                 _ => {}
             }
@@ -278,6 +296,15 @@ impl Lab for WriteAheadLog {
                     (all.count() - all.ok().count()).named("unanswered").equals(0)
                 };
                 unanswered(secs(0), secs(5)).and(unanswered(secs(7), secs(12)))
+            })
+            .show(KEPT, |run| {
+                let lost = run.spans("read_back").with("found", "nothing");
+                lost.shown(format!("the first of {} writes that were acknowledged and lost", lost.count()))
+            })
+            .show(WHOLE, |run| {
+                run.spans("read_back")
+                    .with("found", "something else")
+                    .shown("the write that came back as another")
             })
             .figure("acknowledged and lost", |run| run.count("read_back.lost"))
             .figure("read back, written by nobody", |run| run.count("read_back.foreign"))

@@ -33,6 +33,7 @@ mod target;
 mod text;
 mod words;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use offset::Offset;
@@ -79,7 +80,7 @@ impl FromIterator<Fault> for FaultPlan {
 }
 
 /// One thing that goes wrong.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Shown on every picture.
@@ -130,7 +131,7 @@ impl Fault {
 }
 
 /// When a fault takes hold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum When {
     /// At that virtual time.
@@ -154,7 +155,7 @@ fn at_once(delay: &Duration) -> bool {
 }
 
 /// Describes messages; the fields that are absent match every message.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageTrigger {
     /// The name of the message's enum variant.
@@ -168,6 +169,7 @@ pub struct MessageTrigger {
     pub to: Option<String>,
     /// Which of them, counted from 1.
     #[serde(default = "once", skip_serializing_if = "is_once")]
+    #[schemars(range(min = 1))]
     pub count: u64,
     /// How long after it; zero takes hold at that very send or delivery.
     #[serde(default, skip_serializing_if = "at_once")]
@@ -175,7 +177,7 @@ pub struct MessageTrigger {
 }
 
 /// Describes a change of a node's state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateTrigger {
     /// The state, such as `role`.
@@ -187,6 +189,7 @@ pub struct StateTrigger {
     pub node: Option<String>,
     /// Which change, counted from 1.
     #[serde(default = "once", skip_serializing_if = "is_once")]
+    #[schemars(range(min = 1))]
     pub count: u64,
     /// How long after it.
     #[serde(default, skip_serializing_if = "at_once")]
@@ -195,7 +198,7 @@ pub struct StateTrigger {
 
 /// What goes wrong, and what counts as touched by it: only what came out otherwise than without the fault. Where several
 /// faults do the same to one thing, each of them has touched it, unless it says otherwise here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
     /// The process dies: tasks, timers and memory are gone, peers' connections are reset, connecting is refused. What was
@@ -220,7 +223,7 @@ pub enum FaultKind {
     ///
     /// Touched: the pieces of work ([`Node::work`](crate::Node::work)) that were on a core meanwhile, each once; none where the
     /// factor is 1.
-    Slow(f64),
+    Slow(#[schemars(range(min = 0.01, max = 1_000_000.0))] f64),
     /// Sets the memory limit, in bytes: whoever is over it is killed.
     ///
     /// Touched: the kills that the node's own limit would not have done, and the allocations that went well although the
@@ -251,14 +254,14 @@ pub enum FaultKind {
     ///
     /// Touched: the readings of both clocks that came out differently, also after the end; the timers and deadlines of
     /// calls that were running when it began, or were set while it lasted, and whose time it moved.
-    ClockDrift(f64),
+    ClockDrift(#[schemars(range(min = -900_000.0, max = 1_000_000.0))] f64),
     /// A disk misbehaves.
     Disk(DiskFault),
     /// Load generators on the target send this many times their rate.
     ///
     /// Touched: the requests that were planned or sent under it ([`Node::load_factor`](crate::Node::load_factor)); none where
     /// the factor is 1, or where nobody generates load.
-    Load(f64),
+    Load(#[schemars(range(min = 0.0, max = 1_000_000.0))] f64),
 }
 
 impl From<Partition> for FaultKind {
@@ -283,7 +286,7 @@ impl From<DiskFault> for FaultKind {
 }
 
 /// Who cannot reach whom. Names are nodes' or services' names.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Partition {
     /// The fault's target on one side, everybody else on the other.
@@ -309,7 +312,7 @@ pub enum Partition {
 }
 
 /// Which properties of links change. What is absent stays.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LinkChange {
     /// Only packets from these (nodes or services); without it from all.
@@ -326,15 +329,19 @@ pub struct LinkChange {
     pub extra_delay: Duration,
     /// The share of packets that are lost, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub loss: Option<f64>,
     /// The share of datagrams that arrive twice, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub duplication: Option<f64>,
     /// The share of packets in which a bit flips, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub corruption: Option<f64>,
     /// Bytes a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub bandwidth: Option<u64>,
 }
 
@@ -368,7 +375,7 @@ impl LinkChange {
 }
 
 /// A rule for single packets: "drop the second AppendEntries from n1 to n3".
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PacketRule {
     /// Only this kind.
@@ -382,6 +389,7 @@ pub struct PacketRule {
     pub to: Option<String>,
     /// The first of the matching packets (while the rule is in force) that it is for, counted from 1.
     #[serde(default = "once", skip_serializing_if = "is_once")]
+    #[schemars(range(min = 1))]
     pub first: u64,
     /// How many from then on; without it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -415,7 +423,7 @@ impl PacketRule {
 }
 
 /// What a rule does to a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PacketAction {
     /// Lets it pass, whatever later rules say.
@@ -431,7 +439,7 @@ pub enum PacketAction {
 }
 
 /// How a disk misbehaves, and what counts as touched.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiskFault {
     /// Flips a seeded bit of what is stored, in that file, or in any where it is empty. It happens at one instant, and is
@@ -455,7 +463,7 @@ pub enum DiskFault {
     ///
     /// Touched: the operations that took another time; none where the factor is 1. Of several such faults the last in the plan
     /// is in force.
-    Slow(f64),
+    Slow(#[schemars(range(min = 0.01, max = 1_000_000.0))] f64),
     /// What the next crash leaves of unsynced data.
     ///
     /// Touched: the crashes after which other data were there than by the disk's own policy.

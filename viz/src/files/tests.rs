@@ -8,7 +8,7 @@ use super::*;
 use crate::testing::{Maker, one_of_everything};
 
 fn write(folder: &Path, recording: &Recording) -> Result<Written, WriteError> {
-    write_run(folder, recording, &ExportOptions::default(), &json!({ "seed": 42 }))
+    write_run(folder, recording, &ExportOptions::default(), &json!({ "seed": 42 }), None)
 }
 
 fn content(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -95,6 +95,30 @@ fn files_are_cut_below_their_limits_and_each_trace_lies_in_one() {
     }
     assert_eq!((spans as u64, seen.len()), (written.spans, 3_000));
     assert_eq!(spans, recording.spans.len());
+}
+
+#[test]
+fn it_is_known_which_file_holds_a_trace_and_how_large_all_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = large();
+    let summary = json!({});
+    for trace in [0, 1_500, 2_999] {
+        let wanted = recording.trace_id(trace);
+        let written =
+            write_run(folder.path(), &recording, &ExportOptions::default(), &summary, Some(wanted)).unwrap();
+        let [holding] = written.holding.as_slice() else { panic!("{:?}", written.holding) };
+        for path in &written.traces {
+            let here = fs::read_to_string(path).unwrap().contains(&wanted.to_string());
+            assert_eq!(here, path == holding, "{}", path.display());
+        }
+        let sizes: u64 = names(folder.path())
+            .iter()
+            .map(|name| fs::metadata(folder.path().join(name)).unwrap().len())
+            .sum();
+        assert_eq!(written.bytes, sizes);
+    }
+    let none = write(folder.path(), &recording).unwrap();
+    assert!(none.holding.is_empty());
 }
 
 #[test]
