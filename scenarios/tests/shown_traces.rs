@@ -25,7 +25,7 @@ fn shown(lab: &LabEntry, variant: &str, seed: u64) -> Option<(Recording, Vec<Spa
 fn each_seed(lab: &str, variant: &str, look: impl Fn(&Recording, &[Span], &str)) {
     let lab = find(lab).unwrap();
     for seed in SEEDS {
-        let (recording, spans, why) = shown(&lab, variant, seed).expect("a broken variant shows a trace");
+        let (recording, spans, why) = shown(lab, variant, seed).expect("a broken variant shows a trace");
         look(&recording, &spans, &why);
     }
 }
@@ -83,7 +83,7 @@ fn a_write_that_was_acknowledged_is_read_back_in_vain() {
 #[test]
 fn a_torn_write_is_shown_where_one_comes_back() {
     let lab = find("write-ahead-log").unwrap();
-    let torn = (1..=20).find_map(|seed| shown(&lab, "no-checksum", seed)).expect("one seed in five tears");
+    let torn = (1..=20).find_map(|seed| shown(lab, "no-checksum", seed)).expect("one seed in five tears");
     let read = named(&torn.0, &torn.1, "read_back");
     assert_eq!(read.len(), 1, "{}", torn.2);
 }
@@ -109,6 +109,6 @@ fn the_slowest_product_page_has_the_scan_in_it() {
 #[test]
 fn a_variant_that_misses_nothing_shows_no_break() {
     for (lab, variant) in [("network-faults", "numbered"), ("failure-detector", "timeout-1000")] {
-        assert!(shown(&find(lab).unwrap(), variant, 1).is_none(), "{lab} {variant}");
+        assert!(shown(find(lab).unwrap(), variant, 1).is_none(), "{lab} {variant}");
     }
 }

@@ -122,9 +122,42 @@ fn holds(request: &ExportTraceServiceRequest, trace: TraceId) -> bool {
 
 /// A request as one line of OTLP/JSON.
 fn json_line(request: &impl JsonRequest) -> Vec<u8> {
-    let mut line = request.to_json();
+    let mut line = without_empty_fields(&request.to_json());
     line.push(b'\n');
     line
+}
+
+/// Fields that say nothing: in OTLP/JSON what is absent is empty. They are a fifth of a trace file.
+const EMPTY_FIELDS: [&[u8]; 9] = [
+    br#","traceState":"""#,
+    br#","flags":0"#,
+    br#","attributes":[]"#,
+    br#","droppedAttributesCount":0"#,
+    br#","events":[]"#,
+    br#","droppedEventsCount":0"#,
+    br#","links":[]"#,
+    br#","droppedLinksCount":0"#,
+    br#","entityRefs":[]"#,
+];
+
+/// A JSON text without its empty fields. None of them can be met inside a text value: there every quotation mark has a
+/// backslash before it. A number that begins with 0 is 0: all of these are whole.
+fn without_empty_fields(json: &[u8]) -> Vec<u8> {
+    let mut lean = Vec::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(comma) = rest.iter().position(|&byte| byte == b',') {
+        lean.extend_from_slice(&rest[..comma]);
+        rest = &rest[comma..];
+        match EMPTY_FIELDS.iter().find(|field| rest.starts_with(field)) {
+            Some(field) => rest = &rest[field.len()..],
+            None => {
+                lean.push(b',');
+                rest = &rest[1..];
+            }
+        }
+    }
+    lean.extend_from_slice(rest);
+    lean
 }
 
 /// The two requests that have a JSON form.

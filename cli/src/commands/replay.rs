@@ -40,7 +40,7 @@ pub(crate) fn carry_out(
     // Only for its error: what the variant's own plan would be does not matter here.
     lab.plan(&plan.variant, plan.seed, &[]).map_err(|error| in_file(&error))?;
     let asked = Asked { plan_from: Some(path.clone()), ..Asked::default() };
-    let delivery = arguments.results.read(console, lab, &[plan.clone()], &asked)?;
+    let delivery = arguments.results.read(console, lab, std::slice::from_ref(&plan), &asked)?;
     let session =
         Session::run(lab, vec![plan], asked, console.shows_progress()).map_err(|error| match error {
             Failure::Usage(told) => in_file(&told),

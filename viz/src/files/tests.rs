@@ -71,6 +71,24 @@ fn trace_files_read_back_are_the_requests() {
 }
 
 #[test]
+fn empty_fields_are_left_out_and_texts_stay_as_they_are() {
+    let lean = |json: &str| String::from_utf8(without_empty_fields(json.as_bytes())).unwrap();
+    let span = r#"{"spanId":"ab","traceState":"","flags":0,"name":"a","attributes":[],"droppedAttributesCount":0,"events":[],"links":[{"traceId":"cd","flags":256}],"droppedLinksCount":3}"#;
+    assert_eq!(
+        lean(span),
+        r#"{"spanId":"ab","name":"a","links":[{"traceId":"cd","flags":256}],"droppedLinksCount":3}"#
+    );
+    let hostile =
+        serde_json::to_string(&json!({ "name": r#"x,"events":[],"flags":0"#, "z": ["a,", ","] })).unwrap();
+    assert_eq!(lean(&hostile), hostile);
+
+    let folder = tempfile::tempdir().unwrap();
+    let written = write(folder.path(), &large()).unwrap();
+    let text = fs::read_to_string(&written.traces[0]).unwrap();
+    assert!(!text.contains("droppedEventsCount") && !text.contains("[]"), "{}", &text[..1_000]);
+}
+
+#[test]
 fn files_are_cut_below_their_limits_and_each_trace_lies_in_one() {
     let folder = tempfile::tempdir().unwrap();
     let recording = large();
@@ -201,7 +219,10 @@ fn a_bad_line_is_named_with_its_file_and_number() {
     ] {
         fs::write(&path, format!("{good}\n{line}\n")).unwrap();
         let error = read_trace_files([&path]).unwrap_err().to_string();
-        assert!(error.contains("edited.jsonl line 3: ") && error.contains(hint), "{line}: {error}");
+        assert!(
+            error.contains("edited.jsonl is no trace file, line 3: ") && error.contains(hint),
+            "{line}: {error}"
+        );
         assert!(error.contains("resourceSpans"), "it says what is expected: {error}");
     }
     let error = read_trace_files([folder.path().join("absent.jsonl")]).unwrap_err().to_string();
