@@ -7,8 +7,9 @@ use scenarios::lab::LabEntry;
 
 use crate::{
     commands::{
-        check::CheckArguments, completions::CompletionsArguments, explain::ExplainArguments, export::ExportArguments,
-        list::ListArguments, man::ManArguments, replay::ReplayArguments, scenario::ScenarioArguments,
+        check::CheckArguments, completions::CompletionsArguments, explain::ExplainArguments,
+        export::ExportArguments, list::ListArguments, man::ManArguments, replay::ReplayArguments,
+        scenario::ScenarioArguments,
     },
     console::Console,
     failure::{Failure, Status},

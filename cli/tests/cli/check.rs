@@ -39,7 +39,11 @@ fn each_format_is_told_by_its_content_and_judged() {
         let path = history(name);
         let guessed = run(&["check", text(&path), "--model", model]);
         assert_eq!(guessed.status, status, "{name}: {}{}", guessed.out, guessed.error);
-        assert!(guessed.out.contains(&format!("read as {format}, against the model {model}")), "{}", guessed.out);
+        assert!(
+            guessed.out.contains(&format!("read as {format}, against the model {model}")),
+            "{}",
+            guessed.out
+        );
         let said = run(&["check", text(&path), "--model", model, "--format", format]);
         assert_eq!((said.status, said.out), (guessed.status, guessed.out), "{name}");
     }
@@ -91,8 +95,14 @@ fn a_history_that_can_be_is_shown_with_an_order() {
 #[test]
 fn sequential_consistency_asks_for_less() {
     // Each process sees the queue in an order that can be, though not when it happened.
-    assert_eq!(judged("queue.jsonl", &["--model", "queue", "--consistency", "sequential"]).0, Status::AsExpected);
-    assert_eq!(judged("stale.edn", &["--model", "register", "--consistency", "sequential"]).0, Status::AsExpected);
+    assert_eq!(
+        judged("queue.jsonl", &["--model", "queue", "--consistency", "sequential"]).0,
+        Status::AsExpected
+    );
+    assert_eq!(
+        judged("stale.edn", &["--model", "register", "--consistency", "sequential"]).0,
+        Status::AsExpected
+    );
 }
 
 #[test]

@@ -93,7 +93,8 @@ pub fn counter_reads(history: &History, which: Reads, budget: Budget) -> Report 
                     open.push(add);
                     examined += ranges.0.len() as u64;
                     if examined > budget.0 {
-                        let why = format!("{examined} ranges of sums were looked at; the adds are too different");
+                        let why =
+                            format!("{examined} ranges of sums were looked at; the adds are too different");
                         return Report { examined, ..Report::unknown(why) };
                     }
                 }
@@ -105,7 +106,8 @@ pub fn counter_reads(history: &History, which: Reads, budget: Budget) -> Report 
                 (*from, *to) = (from.saturating_add(certain), to.saturating_add(certain));
             }
             let of_key = if key.is_empty() { String::new() } else { format!("key {key}: ") };
-            let sentence = format!("{of_key}{}, which can only be {}", tell::told(history, read), ranges.told());
+            let sentence =
+                format!("{of_key}{}, which can only be {}", tell::told(history, read), ranges.told());
             let mut shown: Vec<Operation> = open.into_iter().cloned().collect();
             shown.push((*read).clone());
             shown.sort_by_key(|operation| operation.call);

@@ -167,8 +167,7 @@ impl History {
             let before = last.insert(operations[index].client.clone(), index).map(|i| &operations[i]);
             let goes_on = before.filter(|before| {
                 let now = &operations[index];
-                !before.is_unknown()
-                    && (before.end < now.call || (timed && before.completed <= now.invoked))
+                !before.is_unknown() && (before.end < now.call || (timed && before.completed <= now.invoked))
             });
             operations[index].process = match goes_on {
                 Some(before) => before.process,

@@ -46,11 +46,7 @@ pub mod sets;
 mod tell;
 mod witness;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    hash::Hash,
-};
+use std::{collections::BTreeMap, fmt, hash::Hash};
 
 pub use history::{History, HistoryBuilder, Operation, OperationId, Outcome};
 pub use model::{Atom, Misfit, Model};

@@ -72,8 +72,7 @@ pub fn register(history: &History, initial: &Json, strength: Strength) -> Report
             ),
             None => "which nobody had written".to_owned(),
         };
-        let witness =
-            Witness { key: read.key.to_string(), operations: shown, culprit, minimal: true };
+        let witness = Witness { key: read.key.to_string(), operations: shown, culprit, minimal: true };
         let sentence = format!("{}, {why}", tell::told(history, read));
         return Report { examined, ..Report::violated(history, witness, sentence) };
     }

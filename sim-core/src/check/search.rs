@@ -283,12 +283,7 @@ impl Pending {
 }
 
 /// Searches an order. `examined` counts configurations up, and the search gives up when it reaches `limit`.
-pub(super) fn search(
-    problem: &Problem,
-    machine: &mut dyn Numbered,
-    limit: u64,
-    examined: &mut u64,
-) -> Found {
+pub(super) fn search(problem: &Problem, machine: &mut dyn Numbered, limit: u64, examined: &mut u64) -> Found {
     Search::new(problem, machine).run(limit, examined)
 }
 

@@ -261,7 +261,8 @@ fn session_of_key(
                 None => {
                     let sentence = format!("{of_key}{}, which nobody wrote", tell::told(history, operation));
                     let shown = vec![operation.clone()];
-                    let witness = Witness { key: key.to_owned(), operations: shown, culprit: 0, minimal: true };
+                    let witness =
+                        Witness { key: key.to_owned(), operations: shown, culprit: 0, minimal: true };
                     return Judged::Violated(Box::new(Report::violated(history, witness, sentence)));
                 }
             };
@@ -279,16 +280,19 @@ fn session_of_key(
     };
     let shown: Vec<usize> = reasons(&circle).into_iter().collect();
     let broken: Vec<&Edge> = circle.iter().filter(|edge| edge.guarantee.is_some()).collect();
-    let last = broken.iter().filter_map(|edge| edge.reason.last()).max_by_key(|index| operations[**index].end);
+    let last =
+        broken.iter().filter_map(|edge| edge.reason.last()).max_by_key(|index| operations[**index].end);
     let culprit = last.and_then(|last| shown.iter().position(|index| index == last)).unwrap_or_default();
     let mut names: Vec<&str> = broken.iter().filter_map(|edge| edge.guarantee).map(Guarantee::name).collect();
     names.dedup();
     // What a session did and what it did then may stand on two edges.
-    let pairs: Vec<usize> = circle.iter().filter(|edge| edge.told).flat_map(|edge| edge.reason.iter().copied()).collect();
+    let pairs: Vec<usize> =
+        circle.iter().filter(|edge| edge.told).flat_map(|edge| edge.reason.iter().copied()).collect();
     let told: Vec<String> = pairs
         .chunks(2)
         .map(|pair| {
-            let told: Vec<String> = pair.iter().map(|index| tell::told(history, &operations[*index])).collect();
+            let told: Vec<String> =
+                pair.iter().map(|index| tell::told(history, &operations[*index])).collect();
             told.join(", then ")
         })
         .collect();

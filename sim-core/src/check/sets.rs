@@ -96,7 +96,8 @@ pub fn set_elements(history: &History, promise: Promise) -> SetReport {
         let Some(Json::Array(output)) = read.output() else { continue };
         let mut output: Vec<Atom> = output.iter().map(Atom::from).collect();
         output.sort_unstable();
-        duplicated.extend(output.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].to_string()));
+        duplicated
+            .extend(output.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].to_string()));
         output.dedup();
         for atom in &output {
             let element = elements.entry((&read.key, atom.clone())).or_default();
@@ -140,16 +141,17 @@ pub fn set_elements(history: &History, promise: Promise) -> SetReport {
         }
         let Some((known, known_at)) = element.known else { continue };
         let absent = element.last_absent.filter(|read| read.call > known);
-        let stable = element.last_present.is_some_and(|present| {
-            element.last_absent.is_none_or(|absent| absent.call < present.call)
-        });
+        let stable = element
+            .last_present
+            .is_some_and(|present| element.last_absent.is_none_or(|absent| absent.call < present.call));
         if stable {
             all.stable += 1;
             let latency = absent.map_or(Duration::ZERO, |read| read.invoked.since(known_at));
             all.stable_latencies.push(latency);
             if absent.is_some() {
                 all.stale.push(name);
-                if promise == Promise::Immediate && !matches!(worst, Some((Wrong::Lost | Wrong::Invented, _))) {
+                if promise == Promise::Immediate && !matches!(worst, Some((Wrong::Lost | Wrong::Invented, _)))
+                {
                     worst = worst.or(Some((Wrong::Stale, element)));
                 }
             }
@@ -202,17 +204,26 @@ fn blame(history: &History, wrong: Wrong, element: &Element<'_>, all: &SetReport
     }
     operations.sort_by_key(|operation| operation.call);
     operations.dedup_by_key(|operation| operation.call);
-    let culprit = operations.iter().position(|o| read.is_some_and(|read| o.call == read.call)).unwrap_or_default();
+    let culprit =
+        operations.iter().position(|o| read.is_some_and(|read| o.call == read.call)).unwrap_or_default();
     let what = element.add.map_or_else(String::new, |add| tell::value(&add.input));
     let reader = read.map_or_else(String::new, |read| {
         format!("the read of {} at {}", read.client, history.moment(read, true))
     });
     let sentence = match wrong {
         Wrong::Lost => {
-            format!("{} of {} elements were lost: {what} was known, and {reader} does not have it", all.lost.len(), all.acknowledged)
+            format!(
+                "{} of {} elements were lost: {what} was known, and {reader} does not have it",
+                all.lost.len(),
+                all.acknowledged
+            )
         }
         Wrong::Stale => {
-            format!("{} of {} elements were stale: {what} was known, and {reader} does not have it", all.stale.len(), all.acknowledged)
+            format!(
+                "{} of {} elements were stale: {what} was known, and {reader} does not have it",
+                all.stale.len(),
+                all.acknowledged
+            )
         }
         Wrong::Invented => {
             format!("{reader} has {}, which nobody added", all.invented.join(", "))

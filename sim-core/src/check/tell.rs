@@ -122,7 +122,9 @@ pub(super) fn violation(history: &History, witness: &Witness, real_time: bool) -
     others.remove(witness.culprit);
     if others.is_empty() {
         let why = match &*culprit.function {
-            "read" | "get" | "dequeue" => "though nothing that was invoked by then accounts for it, in whatever order",
+            "read" | "get" | "dequeue" => {
+                "though nothing that was invoked by then accounts for it, in whatever order"
+            }
             _ => "though nothing that was invoked by then makes it possible, in whatever order",
         };
         return format!("{key}{what}, {why}");

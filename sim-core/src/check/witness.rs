@@ -94,7 +94,9 @@ impl Part<'_> {
                 continue;
             }
             let number = processes.len() as u32;
-            let process = processes.entry(operation.process).or_insert_with(|| Process { number, ..Process::default() });
+            let process = processes
+                .entry(operation.process)
+                .or_insert_with(|| Process { number, ..Process::default() });
             // Operations of one process that touch at one instant are ordered, though their places are not.
             let touches = process.end > operation.call;
             let mut step = Step {

@@ -17,11 +17,9 @@ fn refused(text: &str, format: Format) -> String {
 
 #[test]
 fn all_of_the_notation_is_read() {
-    let history = edn(
-        r##"; a comment
+    let history = edn(r##"; a comment
         #jepsen.history.Op{:index 0, :process 0, :type :invoke, :f :write, :value {"a" [1 -2.5 3N nil true], :b #{:x}}}
-        {:process 0 :type :ok :f :write #_{:nothing "here"} :value "é\n\u00e9\"" :extra #inst "2020"} "##,
-    );
+        {:process 0 :type :ok :f :write #_{:nothing "here"} :value "é\n\u00e9\"" :extra #inst "2020"} "##);
     assert_eq!(history.operations()[0].input, json!({"a": [1, -2.5, 3, null, true], "b": ["x"]}));
     assert_eq!(history.operations()[0].outcome, Outcome::Ok(json!("é\né\"")));
     assert_eq!((history.operations()[0].line, history.operations()[0].line_completed), (2, 3));
@@ -39,7 +37,9 @@ fn pairs_of_a_key_and_a_value_are_taken_apart_where_all_are_pairs() {
     assert_eq!(apart.operations()[0].outcome, Outcome::Ok(json!(7)));
     assert_eq!(apart.operations()[1].input, json!([1, 2]));
     // Two values to compare and set are no key and value ...
-    let compare = edn("{:process 0, :type :invoke, :f :cas, :value [1 2]} {:process 0, :type :ok, :f :cas, :value [1 2]}");
+    let compare = edn(
+        "{:process 0, :type :invoke, :f :cas, :value [1 2]} {:process 0, :type :ok, :f :cas, :value [1 2]}",
+    );
     assert_eq!(keys(&compare), [""]);
     // ... nor are the parts of a transaction.
     let transaction = "{:process 0, :type :invoke, :f :txn, :value [[:r 1 nil] [:w 2 3]]}";
@@ -61,11 +61,10 @@ fn etcds_refused_compare_and_set_is_an_answer_and_jepsens_is_none() {
 
 #[test]
 fn a_late_reply_finds_its_operation() {
-    let history = edn(
-        "{:process 3, :type :invoke, :f :write, :value 1} {:process 3, :type :info, :f :write, :value 1}
+    let history =
+        edn("{:process 3, :type :invoke, :f :write, :value 1} {:process 3, :type :info, :f :write, :value 1}
          {:process 3, :type :invoke, :f :read} {:process 3, :type :ok, :f :write, :value 1}
-         {:process 3, :type :ok, :f :read, :value 1}",
-    );
+         {:process 3, :type :ok, :f :read, :value 1}");
     assert!(history.operations().iter().all(|operation| operation.is_ok()));
     assert_ne!(history.operations()[0].process, history.operations()[1].process);
 }
@@ -97,10 +96,14 @@ fn what_is_wrong_is_told_with_its_line() {
     assert_eq!(line("{:process 0, :type :invoke, :f :read}\n]", Format::Edn), 2);
     assert_eq!(line("{\"process\":0,\"type\":\"invoke\",\"f\":\"read\"}\n[]", Format::JsonLines), 2);
     assert_eq!(line("\n{:process x, :type :ok, :f :get, :key \"1\", :value nil}", Format::KeyValue), 2);
-    assert_eq!(line("INFO jepsen.util - 1 :invoke :read nil\nINFO jepsen.util - 1 :oops :read nil", Format::Etcd), 2);
+    assert_eq!(
+        line("INFO jepsen.util - 1 :invoke :read nil\nINFO jepsen.util - 1 :oops :read nil", Format::Etcd),
+        2
+    );
     assert_eq!(refused("", Format::Etcd), "line 1: there is no operation in it");
     assert!(refused(&"[".repeat(100_000), Format::Edn).contains("nested more than 100 deep"));
-    let told = refused("{:process 0, :type :invoke, :f :read}\n{:process 0, :type :ok, :f :write}", Format::Edn);
+    let told =
+        refused("{:process 0, :type :invoke, :f :read}\n{:process 0, :type :ok, :f :write}", Format::Edn);
     assert_eq!(told, "line 2: process 0 ends `write`, but what it invoked on line 1 is `read`");
 }
 

@@ -63,7 +63,11 @@ fn witness_is_minimal<M: Model>(
     let witness = report.witness().unwrap();
     let in_witness = |operation: &Operation| witness.operations.contains(operation);
     prop_assert!(!has_an_order_of(history, model, real_time, in_witness), "others explain it: {}", report);
-    prop_assert!(!has_an_order(&history.only(in_witness), model, real_time), "alone it has an order: {}", report);
+    prop_assert!(
+        !has_an_order(&history.only(in_witness), model, real_time),
+        "alone it has an order: {}",
+        report
+    );
     for left_out in &witness.operations {
         let fewer = |operation: &Operation| in_witness(operation) && operation != left_out;
         prop_assert!(has_an_order_of(history, model, real_time, fewer), "{:?} can go: {}", left_out, report);
@@ -227,7 +231,8 @@ proptest! {
 #[test]
 fn a_budget_that_is_too_small_is_unknown_and_says_where_it_got_to() {
     let writes = (0..30).map(|n| write(n as usize, 0, 100, n).unknown());
-    let reads = (0..10_usize).map(|n| read(40 + n, 200 + 10 * n as u64, 205 + 10 * n as u64, (7 * n as i64) % 30));
+    let reads =
+        (0..10_usize).map(|n| read(40 + n, 200 + 10 * n as u64, 205 + 10 * n as u64, (7 * n as i64) % 30));
     let asked: Vec<Asked> = writes.chain(reads).collect();
     let report = linearizable(&history(&asked), &Register::default(), Budget(5));
     assert!(report.is_unknown(), "{report}");

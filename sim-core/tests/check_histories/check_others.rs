@@ -25,7 +25,8 @@ fn add(client: usize, from: u64, until: u64, what: i64) -> Asked {
 
 #[test]
 fn an_element_that_was_there_and_is_gone_is_lost() {
-    let asked = [add(0, 0, 10, 1), add(0, 20, 30, 2), read(1, 40, 50, json!([1, 2])), read(1, 60, 70, json!([2]))];
+    let asked =
+        [add(0, 0, 10, 1), add(0, 20, 30, 2), read(1, 40, 50, json!([1, 2])), read(1, 60, 70, json!([2]))];
     let set = set_elements(&history(&asked), Promise::Eventual);
     assert_eq!((set.attempted, set.acknowledged, set.stable), (2, 2, 1));
     assert_eq!(set.lost, ["1"]);
@@ -82,10 +83,16 @@ fn elements_that_nobody_added_or_read_are_named() {
 fn an_id_that_was_given_twice_is_found() {
     let generate = |client, from, id: &str| ok(client, from, from + 1, "generate", Json::Null, json!(id));
     let different = [generate(0, 0, "a"), generate(1, 0, "b"), generate(0, 5, "c")];
-    assert_eq!(unique_ids(&history(&different), "generate").sentence, "unique: 3 ids, no two of them the same");
+    assert_eq!(
+        unique_ids(&history(&different), "generate").sentence,
+        "unique: 3 ids, no two of them the same"
+    );
     let same = [generate(0, 0, "a"), generate(1, 0, "b"), generate(1, 5, "a")];
     let report = unique_ids(&history(&same), "generate");
-    assert_eq!(report.sentence, "the id a was given twice: to client-0 at 0.001 s and to client-1 at 0.006 s");
+    assert_eq!(
+        report.sentence,
+        "the id a was given twice: to client-0 at 0.001 s and to client-1 at 0.006 s"
+    );
     assert_eq!(report.witness().unwrap().operations.len(), 2);
     // Nobody got the second one.
     let lost = [generate(0, 0, "a"), generate(1, 5, "a").unknown()];
@@ -97,7 +104,8 @@ fn an_id_that_was_given_twice_is_found() {
 #[test]
 fn a_counter_may_or_may_not_have_an_add_of_unknown_outcome() {
     let with_read = |sum: i64| {
-        let asked = [add(0, 0, 10, 5), add(1, 0, 10, 2).unknown(), add(2, 0, 10, -4).unknown(), read(3, 20, 30, sum)];
+        let asked =
+            [add(0, 0, 10, 5), add(1, 0, 10, 2).unknown(), add(2, 0, 10, -4).unknown(), read(3, 20, 30, sum)];
         counter_reads(&history(&asked), Reads::All, Budget::default())
     };
     let possible: Vec<i64> = (-10..20).filter(|sum| with_read(*sum).is_ok()).collect();
@@ -211,7 +219,9 @@ fn a_history_takes_from_a_recording_what_is_asked_for() {
 #[test]
 fn a_token_that_is_too_small_is_found() {
     let acquire = |client, from, token: i64| ok(client, from, from + 5, "acquire", Json::Null, json!(token));
-    let used = |client, from, token: i64, taken: bool| ok(client, from, from + 5, "write", json!(token), json!(taken));
+    let used = |client, from, token: i64, taken: bool| {
+        ok(client, from, from + 5, "write", json!(token), json!(taken))
+    };
     let judge = |asked: &[Asked]| linearizable(&history(asked), &FencedLock::default(), Budget::default());
     // A client that slept through its lease comes back and is refused.
     let fenced = [acquire(0, 0, 33), acquire(1, 20, 34), used(1, 30, 34, true), used(0, 40, 33, false)];

@@ -18,7 +18,10 @@ fn held(asked: &[Asked], order: VersionOrder) -> Vec<&'static str> {
 #[test]
 fn a_session_that_does_not_see_its_own_write_is_told_so() {
     let asked = [write(0, 0, 10, 1), read(0, 20, 30, Json::Null)];
-    assert_eq!(held(&asked, VersionOrder::Any), ["monotonic reads", "monotonic writes", "writes follow reads"]);
+    assert_eq!(
+        held(&asked, VersionOrder::Any),
+        ["monotonic reads", "monotonic writes", "writes follow reads"]
+    );
     let report = sessions(&history(&asked), &Guarantee::ALL, VersionOrder::Any, &Json::Null);
     assert_eq!(
         report.sentence,
@@ -27,7 +30,10 @@ fn a_session_that_does_not_see_its_own_write_is_told_so() {
     // Another session's read may miss it.
     assert_eq!(held(&[write(0, 0, 10, 1), read(1, 20, 30, Json::Null)], VersionOrder::Any).len(), 4);
     // So may its own after the write timed out.
-    assert_eq!(held(&[write(0, 0, 10, 1).unknown(), read(0, 20, 30, Json::Null)], VersionOrder::Any).len(), 4);
+    assert_eq!(
+        held(&[write(0, 0, 10, 1).unknown(), read(0, 20, 30, Json::Null)], VersionOrder::Any).len(),
+        4
+    );
 }
 
 #[test]
@@ -83,7 +89,8 @@ fn some_order_holds(history: &History, guarantees: &[Guarantee], order: VersionO
         known
             && operations.iter().enumerate().all(|(index, now)| {
                 // The session's operations before this one.
-                let past = || operations[..index].iter().filter(|o| o.client == now.client && o.ended_before(now));
+                let past =
+                    || operations[..index].iter().filter(|o| o.client == now.client && o.ended_before(now));
                 let reads = || past().filter(|o| &*o.function == "read" && o.is_ok());
                 let writes = || past().filter(|o| &*o.function == "write" && o.is_ok());
                 let read_versions = || reads().map(|o| version_of(o.output().unwrap()));
@@ -93,13 +100,17 @@ fn some_order_holds(history: &History, guarantees: &[Guarantee], order: VersionO
                     ("read", Some(output)) => {
                         let version = version_of(output);
                         version.is_some()
-                            && (!has(Guarantee::ReadYourWrites) || write_versions().last().is_none_or(|own| own <= version))
-                            && (!has(Guarantee::MonotonicReads) || read_versions().all(|earlier| earlier <= version))
+                            && (!has(Guarantee::ReadYourWrites)
+                                || write_versions().last().is_none_or(|own| own <= version))
+                            && (!has(Guarantee::MonotonicReads)
+                                || read_versions().all(|earlier| earlier <= version))
                     }
                     ("write", _) if now.is_ok() || now.is_unknown() => {
                         let version = version_of(&now.input);
-                        (!has(Guarantee::MonotonicWrites) || write_versions().all(|earlier| earlier < version))
-                            && (!has(Guarantee::WritesFollowReads) || read_versions().all(|earlier| earlier < version))
+                        (!has(Guarantee::MonotonicWrites)
+                            || write_versions().all(|earlier| earlier < version))
+                            && (!has(Guarantee::WritesFollowReads)
+                                || read_versions().all(|earlier| earlier < version))
                     }
                     _ => true,
                 }

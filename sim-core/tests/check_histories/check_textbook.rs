@@ -28,7 +28,9 @@ fn lin<M: Model>(history: &History, model: &M) -> Report {
 
 #[test]
 fn new_and_then_old_is_regular_but_not_atomic() {
-    let by = |first, second| [write(0, 0, 10, 1), write(0, 20, 60, 2), read(first, 25, 30, 2), read(second, 35, 40, 1)];
+    let by = |first, second| {
+        [write(0, 0, 10, 1), write(0, 20, 60, 2), read(first, 25, 30, 2), read(second, 35, 40, 1)]
+    };
     // One order for all needs the reads to be of different processes: each may be late by itself.
     assert_eq!(verdicts(&by(1, 2), json!(null)), [true, true, false, true]);
     assert_eq!(verdicts(&by(1, 1), json!(null)), [true, true, false, false]);
@@ -65,20 +67,25 @@ fn reads_inside_a_long_write_may_be_new_and_old_only_where_they_overlap() {
 
 #[test]
 fn a_queue_is_first_in_first_out() {
-    let enqueue = |client, from, until, what: &str| ok(client, from, until, "enqueue", json!(what), json!(null));
-    let dequeue = |client, from, until, what: &str| ok(client, from, until, "dequeue", json!(null), json!(what));
+    let enqueue =
+        |client, from, until, what: &str| ok(client, from, until, "enqueue", json!(what), json!(null));
+    let dequeue =
+        |client, from, until, what: &str| ok(client, from, until, "dequeue", json!(null), json!(what));
     let both = |asked: &[Asked]| {
         let history = history(asked);
         [lin(&history, &Queue).is_ok(), sequential(&history, &Queue, Budget::default()).is_ok()]
     };
     // x before y, but y comes out first.
-    let asked = [enqueue(0, 0, 10, "x"), enqueue(1, 20, 30, "y"), dequeue(0, 40, 50, "y"), dequeue(1, 60, 70, "x")];
+    let asked =
+        [enqueue(0, 0, 10, "x"), enqueue(1, 20, 30, "y"), dequeue(0, 40, 50, "y"), dequeue(1, 60, 70, "x")];
     assert_eq!(both(&asked), [false, true]);
     // x and y at the same time: either may be first.
-    let asked = [enqueue(0, 0, 30, "x"), enqueue(1, 10, 40, "y"), dequeue(0, 50, 60, "y"), dequeue(1, 70, 80, "x")];
+    let asked =
+        [enqueue(0, 0, 30, "x"), enqueue(1, 10, 40, "y"), dequeue(0, 50, 60, "y"), dequeue(1, 70, 80, "x")];
     assert_eq!(both(&asked), [true, true]);
     // y comes out twice.
-    let asked = [enqueue(0, 0, 10, "x"), enqueue(1, 0, 10, "y"), dequeue(0, 20, 30, "y"), dequeue(1, 20, 30, "y")];
+    let asked =
+        [enqueue(0, 0, 10, "x"), enqueue(1, 0, 10, "y"), dequeue(0, 20, 30, "y"), dequeue(1, 20, 30, "y")];
     assert_eq!(both(&asked), [false, false]);
 }
 
@@ -153,7 +160,8 @@ fn a_value_from_nowhere_is_its_own_witness() {
 
 #[test]
 fn new_and_then_old_is_told_by_the_two_reads() {
-    let asked = [write(0, 0, 10, 1), write(0, 20, 60, 2), read(1, 25, 30, 2), read(2, 35, 40, 1), read(2, 70, 80, 2)];
+    let asked =
+        [write(0, 0, 10, 1), write(0, 20, 60, 2), read(1, 25, 30, 2), read(2, 35, 40, 1), read(2, 70, 80, 2)];
     let report = lin(&history(&asked), &Register::default());
     assert_eq!(report.sentence, "client-2 read 1 at 0.04 s, though client-1 had read 2 by 0.03 s");
     assert!(report.witness().unwrap().operations.len() <= 3, "{report}");

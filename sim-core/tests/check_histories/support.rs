@@ -143,7 +143,8 @@ impl<M: Model> Tried<'_, M> {
             return true;
         }
         for next in all.clone() {
-            let too_early = |other: usize| !self.done[other] && self.needed[other] && self.precedes(other, next);
+            let too_early =
+                |other: usize| !self.done[other] && self.needed[other] && self.precedes(other, next);
             let too_late = |other: usize| self.done[other] && self.precedes(next, other);
             if self.done[next] || all.clone().any(too_early) || all.clone().any(too_late) {
                 continue;

@@ -137,7 +137,9 @@ impl<'t> Reader<'t> {
             }
             '\\' => {
                 self.next();
-                let Some(character) = self.next() else { return self.wrong("a character is missing after \\") };
+                let Some(character) = self.next() else {
+                    return self.wrong("a character is missing after \\");
+                };
                 Ok(Edn::Text(format!("{character}{}", self.word())))
             }
             ')' | ']' | '}' => self.wrong(format!("`{first}` closes nothing")),
@@ -154,7 +156,12 @@ impl<'t> Reader<'t> {
                     self.next();
                     return Ok(values);
                 }
-                None => return Err(Unreadable::new(line, format!("what is opened here is never closed with `{close}`"))),
+                None => {
+                    return Err(Unreadable::new(
+                        line,
+                        format!("what is opened here is never closed with `{close}`"),
+                    ));
+                }
                 Some(_) => values.push(self.value(depth + 1)?),
             }
         }
@@ -230,7 +237,10 @@ pub(super) fn events(text: &str) -> Result<Vec<Event>, Unreadable> {
         match (reader.peek(), close) {
             (None, None) => break,
             (None, Some(close)) => {
-                return Err(Unreadable::new(opened, format!("what is opened here is never closed with `{close}`")));
+                return Err(Unreadable::new(
+                    opened,
+                    format!("what is opened here is never closed with `{close}`"),
+                ));
             }
             (Some(c), Some(close)) if c == close => {
                 reader.next();
@@ -266,7 +276,9 @@ pub(super) fn event(mut entries: Vec<(Edn, Edn)>, line: u32) -> Result<Option<Ev
         Edn::Int(number) => number.to_string(),
         Edn::Text(text) => text,
         Edn::Keyword(_) | Edn::Symbol(_) | Edn::Nil => return Ok(None),
-        other => return Err(Unreadable::new(line, format!(":process is a number, not {}", other.into_json()))),
+        other => {
+            return Err(Unreadable::new(line, format!(":process is a number, not {}", other.into_json())));
+        }
     };
     let kind = match missing("type", "one of :invoke, :ok, :fail, :info")? {
         Edn::Keyword(name) | Edn::Text(name) => {
@@ -276,7 +288,9 @@ pub(super) fn event(mut entries: Vec<(Edn, Edn)>, line: u32) -> Result<Option<Ev
     };
     let function = match missing("f", "the function, such as :read")? {
         Edn::Keyword(name) | Edn::Text(name) | Edn::Symbol(name) => name,
-        other => return Err(Unreadable::new(line, format!(":f is a function's name, not {}", other.into_json()))),
+        other => {
+            return Err(Unreadable::new(line, format!(":f is a function's name, not {}", other.into_json())));
+        }
     };
     let time = match Edn::take(&mut entries, "time") {
         Some(Edn::Int(time)) => u64::try_from(time).ok(),

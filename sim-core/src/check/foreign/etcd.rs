@@ -28,7 +28,8 @@ pub(super) fn events(text: &str) -> Result<Vec<Event>, Unreadable> {
 
 fn event(logged: &str, line: u32) -> Result<Option<Event>, Unreadable> {
     let wrong = |what: String| {
-        let message = format!("{what}; an operation is a line such as `INFO  {LOGGER} - 3 :invoke :cas [4 2]`");
+        let message =
+            format!("{what}; an operation is a line such as `INFO  {LOGGER} - 3 :invoke :cas [4 2]`");
         Unreadable::new(line, message)
     };
     let mut reader = Reader::new(logged, line);

@@ -17,8 +17,7 @@ pub(super) fn events(text: &str) -> Result<Vec<Event>, Unreadable> {
         let object = match serde_json::from_str(text) {
             Ok(Json::Object(object)) => object,
             Ok(_) => {
-                let message =
-                    r#"an operation is an object such as {"process":0,"type":"invoke","f":"read","value":null}"#;
+                let message = r#"an operation is an object such as {"process":0,"type":"invoke","f":"read","value":null}"#;
                 return Err(Unreadable::new(line, message));
             }
             Err(error) => {

@@ -42,8 +42,11 @@ fn event(text: &str, line: u32) -> Result<Event, Unreadable> {
     let kind = Kind::of(kind).ok_or_else(|| wrong(&Kind::refused(kind)))?;
     let function = part(":f").map(word).filter(|f| f.len() > 1).ok_or_else(|| wrong(":f is missing"))?;
     let function = function.trim_start_matches(':').to_owned();
-    let keyed = part(":key").and_then(|rest| rest.strip_prefix('"')).ok_or_else(|| wrong(":key, a text, is missing"))?;
-    let (key, behind) = keyed.split_once("\", :value").ok_or_else(|| wrong(":value is missing after :key"))?;
+    let keyed = part(":key")
+        .and_then(|rest| rest.strip_prefix('"'))
+        .ok_or_else(|| wrong(":key, a text, is missing"))?;
+    let (key, behind) =
+        keyed.split_once("\", :value").ok_or_else(|| wrong(":value is missing after :key"))?;
     let value = match behind.trim() {
         "nil" => Json::Null,
         quoted => {

@@ -67,7 +67,8 @@ impl Format {
             if inside.trim_start().starts_with('"') {
                 return Some(Self::JsonLines);
             }
-            let of_store = [":f :get", ":f :put", ":f :append"].iter().any(|function| line.contains(function));
+            let of_store =
+                [":f :get", ":f :put", ":f :append"].iter().any(|function| line.contains(function));
             let keyed = line.contains(":key \"") && !line.contains(":time");
             return Some(if of_store && keyed { Self::KeyValue } else { Self::Edn });
         }

@@ -134,7 +134,11 @@ impl Model for FencedLock {
                 let token = token.unwrap_or(state.granted.saturating_add(1));
                 let free = self.leases || state.holder.is_none();
                 if free && token > state.granted {
-                    next.push(FencedLockState { holder: Some(client.clone()), granted: token, seen: state.seen });
+                    next.push(FencedLockState {
+                        holder: Some(client.clone()),
+                        granted: token,
+                        seen: state.seen,
+                    });
                 }
             }
             FencedLockAction::Refused => {

@@ -53,15 +53,42 @@ pub enum KnownModel {
 macro_rules! with_model {
     ($known:expr, $model:ident => $do:expr) => {
         match $known {
-            KnownModel::Register => { let $model = &Register::default(); $do }
-            KnownModel::CasRegister => { let $model = &Register::with_cas(); $do }
-            KnownModel::MultiRegister => { let $model = &MultiRegister; $do }
-            KnownModel::KeyValue => { let $model = &KeyValue; $do }
-            KnownModel::Queue => { let $model = &Queue; $do }
-            KnownModel::Set => { let $model = &Set; $do }
-            KnownModel::Counter => { let $model = &Counter; $do }
-            KnownModel::Mutex => { let $model = &Mutex; $do }
-            KnownModel::FencedLock => { let $model = &FencedLock::default(); $do }
+            KnownModel::Register => {
+                let $model = &Register::default();
+                $do
+            }
+            KnownModel::CasRegister => {
+                let $model = &Register::with_cas();
+                $do
+            }
+            KnownModel::MultiRegister => {
+                let $model = &MultiRegister;
+                $do
+            }
+            KnownModel::KeyValue => {
+                let $model = &KeyValue;
+                $do
+            }
+            KnownModel::Queue => {
+                let $model = &Queue;
+                $do
+            }
+            KnownModel::Set => {
+                let $model = &Set;
+                $do
+            }
+            KnownModel::Counter => {
+                let $model = &Counter;
+                $do
+            }
+            KnownModel::Mutex => {
+                let $model = &Mutex;
+                $do
+            }
+            KnownModel::FencedLock => {
+                let $model = &FencedLock::default();
+                $do
+            }
         }
     };
 }

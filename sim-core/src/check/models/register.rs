@@ -161,19 +161,20 @@ impl Model for MultiRegister {
         let keyed = !operation.key.is_empty();
         match &*operation.function {
             "txn" => match operation.output() {
-                Some(output) => {
-                    accesses(output, true).ok_or_else(|| Misfit::output(operation, TRANSACTION))
+                Some(output) => accesses(output, true).ok_or_else(|| Misfit::output(operation, TRANSACTION)),
+                None => {
+                    accesses(&operation.input, false).ok_or_else(|| Misfit::input(operation, TRANSACTION))
                 }
-                None => accesses(&operation.input, false).ok_or_else(|| Misfit::input(operation, TRANSACTION)),
             },
             "write" if keyed => Ok(vec![Access::Write(operation.key.clone(), (&operation.input).into())]),
             "read" if keyed => {
                 Ok(vec![Access::Read(operation.key.clone(), operation.output().map(Atom::from))])
             }
             "write" => match operation.input.as_object() {
-                Some(fields) => {
-                    Ok(fields.iter().map(|(key, value)| Access::Write(key.as_str().into(), value.into())).collect())
-                }
+                Some(fields) => Ok(fields
+                    .iter()
+                    .map(|(key, value)| Access::Write(key.as_str().into(), value.into()))
+                    .collect()),
                 None => Err(Misfit::input(operation, "a map of keys and values")),
             },
             "read" => match operation.output() {
