@@ -1,6 +1,8 @@
 //! A cluster in the simulator: servers that host Raft, propose while they lead, and write down what they apply.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod storm;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
@@ -50,6 +52,8 @@ pub struct Cluster {
     pub change: Arc<dyn Fn(Config) -> Config + Send + Sync>,
     /// A leader proposes one command each so often.
     pub propose_every: Duration,
+    /// Not at random times, which are of the same mean.
+    pub steady: bool,
     /// A server takes a snapshot after so many entries; never, without a number.
     pub compact_after: Option<u64>,
     /// What whoever leads at that time is asked for.
@@ -69,6 +73,7 @@ impl Cluster {
             disk: DiskSpec { fsync: ms(2), write: us(20), ..DiskSpec::default() },
             change: Arc::new(|config| config),
             propose_every: ms(10),
+            steady: true,
             compact_after: None,
             orders: Vec::new(),
         }
@@ -84,7 +89,7 @@ impl Cluster {
         for number in 0..self.servers {
             let (book, watcher) = (Arc::clone(&book), Arc::clone(&watcher));
             let (voters, change, orders) = (voters.clone(), Arc::clone(&self.change), self.orders.clone());
-            let (every, compact_after) = (self.propose_every, self.compact_after);
+            let (every, steady, compact_after) = (self.propose_every, self.steady, self.compact_after);
             let spec = NodeSpec::new(format!("server-{number}")).disk(self.disk.clone());
             sim.node(spec, async move |node| {
                 let id = node.id();
@@ -95,10 +100,11 @@ impl Cluster {
                 let (proposer, raft, orders) = (node.clone(), hosted.clone(), orders.clone());
                 node.spawn_detached(async move {
                     let mut number = 0;
-                    let mut ticks = proposer.ticks(every);
                     let mut given = BTreeSet::new();
+                    let mut chance = proposer.rng("proposals");
                     loop {
-                        ticks.tick().await;
+                        let share = if steady { 1.0 } else { 2.0 * chance.unit() };
+                        proposer.sleep(every.mul_f64(share)).await;
                         if !raft.inspect(Raft::is_leader) {
                             continue;
                         }
