@@ -82,6 +82,9 @@ struct Host<P: Protocol> {
     /// The number of the sync that will cover `writes`, and of the last one that is done.
     epoch: u64,
     synced: u64,
+    /// How many persists have been said, and how many of them are durable.
+    persisted: u64,
+    durable: u64,
     held: VecDeque<(u64, Held<P>)>,
     events: VecDeque<P::Event>,
     waiting: Option<Waker>,
@@ -246,6 +249,7 @@ impl<P: Protocol> HostCell<P> {
             host.writes.clear(); // nobody would ever read them: a disk that is behind need not write them either
         }
         host.writes.push(write);
+        host.persisted += 1;
     }
 
     /// Puts a message on the wire. One that starts a chain of its own becomes the root of a trace.
@@ -421,6 +425,8 @@ impl Node {
                 writes: Vec::new(),
                 epoch: 0,
                 synced: 0,
+                persisted: 0,
+                durable: 0,
                 held: VecDeque::new(),
                 events: VecDeque::new(),
                 waiting: None,
@@ -499,9 +505,9 @@ async fn persist_loop<P: Protocol>(cell: Rc<HostCell<P>>, mut log: RecordLog, du
     };
     loop {
         let bell = cell.dirty.notified();
-        let (writes, epoch) = {
+        let (writes, epoch, persisted) = {
             let mut host = cell.host.borrow_mut();
-            (std::mem::take(&mut host.writes), host.epoch)
+            (std::mem::take(&mut host.writes), host.epoch, host.persisted)
         };
         let sync_is_due = next_sync.is_some_and(|at| cell.node.monotonic() >= at);
         let done = if !writes.is_empty() && !sync_is_due {
@@ -519,6 +525,9 @@ async fn persist_loop<P: Protocol>(cell: Rc<HostCell<P>>, mut log: RecordLog, du
         if let Err(error) = done {
             cell.node.crash(&format!("sync failed: {error}"));
             return;
+        }
+        if next_sync.is_none() || sync_is_due {
+            cell.host.borrow_mut().durable = persisted;
         }
         cell.release(&mut cell.node.core(), epoch);
     }
@@ -551,6 +560,11 @@ impl<P: Protocol> Hosted<P> {
     /// The next thing that it has announced already.
     pub fn try_next(&self) -> Option<P::Event> {
         self.cell.host.borrow_mut().events.pop_front()
+    }
+    /// How many persists (appends, truncations, replacements) of this incarnation are truly durable, whatever the protocol
+    /// has been told: what a power failure would leave. For the observer.
+    pub fn durable_persists(&self) -> u64 {
+        self.cell.host.borrow().durable
     }
     /// Bytes of the records in the file, synced or not; those that wait to be written are not among them.
     pub fn bytes_on_disk(&self) -> u64 {
