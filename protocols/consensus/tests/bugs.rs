@@ -2,9 +2,9 @@
 
 mod support;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use consensus::raft::{Config, Flaws};
+use consensus::raft::{Config, Flaws, observer};
 use sim_core::{
     net::Link,
     record::Recording,
@@ -81,35 +81,43 @@ impl Campaign {
         cluster.run().1
     }
 
-    /// How many of the seeds violate each property first.
-    fn hunt(self, seeds: u64) -> BTreeMap<String, Vec<u64>> {
-        let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for seed in 0..seeds {
+    /// The first of so many seeds that violates something, and what.
+    fn hunt(self, seeds: u64) -> Option<(u64, String)> {
+        (0..seeds).find_map(|seed| {
             let recording = self.run(seed);
-            let first = recording
-                .properties
-                .iter()
-                .filter_map(|p| Some((p.first_failure.as_ref()?.at, p.name.clone())))
-                .min();
-            if let Some((_, property)) = first {
-                found.entry(property).or_default().push(seed);
-            }
-        }
-        found
+            let failed = recording.properties.iter().filter_map(|p| Some((p.first_failure.as_ref()?.at, p)));
+            failed.min_by_key(|(at, _)| *at).map(|(_, property)| (seed, property.name.clone()))
+        })
     }
 }
 
 #[test]
-fn explore() {
-    let n = std::env::var("N").map_or(300, |n| n.parse().unwrap());
-    let start = std::time::Instant::now();
-    let wide = Campaign::WIDE;
-    println!("sound {:?}", wide.hunt(n));
+fn without_a_flaw_nothing_is_found() {
+    assert_eq!(Campaign::WIDE.hunt(300), None);
+}
+
+#[test]
+fn commit_by_counting_entries_of_earlier_terms_is_found() {
     let flaws = Flaws { commit_any_term: true, no_noop: true, ..Flaws::default() };
-    for propose in [(20.0, 1_000.0), (100.0, 5_000.0), (500.0, 5_000.0)] {
-        for sizes in [[3, 3], [5, 5]] {
-            let found = Campaign { flaws, crashes: false, propose, sizes, ..wide }.hunt(n);
-            println!("1 {propose:?} {sizes:?} {found:?}");
-        }
-    }
+    let rare = Campaign { flaws, crashes: false, sizes: [3, 3], propose: (500.0, 5_000.0), ..Campaign::WIDE };
+    let (_, property) = rare.hunt(1_000).expect("about 3 in 1,000");
+    assert_eq!(property, observer::LEADER_COMPLETENESS);
+    // Without the flaw the same campaign finds nothing, with or without the no-op.
+    let sound = Campaign { flaws: Flaws { no_noop: true, ..Flaws::default() }, ..rare };
+    assert_eq!(sound.hunt(300), None);
+}
+
+#[test]
+fn a_forgotten_vote_is_found() {
+    let flaws = Flaws { forget_vote: true, ..Flaws::default() };
+    let slow = Campaign { delay: (5.0, 50.0), width: (10.0, 50.0), isolations: false, ..Campaign::WIDE };
+    let (_, property) = Campaign { flaws, ..slow }.hunt(1_000).expect("about 1 in 1,000");
+    assert_eq!(property, observer::ELECTION_SAFETY);
+}
+
+#[test]
+fn cutting_a_log_without_a_conflict_is_found() {
+    let flaws = Flaws { truncate_on_stale: true, ..Flaws::default() };
+    let (_, property) = Campaign { flaws, propose: (2.0, 200.0), ..Campaign::WIDE }.hunt(100).expect("often");
+    assert_eq!(property, observer::LEADER_COMPLETENESS);
 }

@@ -4,6 +4,7 @@ mod cache;
 mod database;
 mod figures;
 mod flight;
+mod kv;
 mod load;
 mod pool;
 mod stories;

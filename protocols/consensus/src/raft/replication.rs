@@ -196,7 +196,7 @@ impl Raft {
     ) {
         let Standing::Leader(leading) = &mut self.standing else { return };
         let Some(peer) = leading.peers.get_mut(&from) else { return };
-        let old_news = match &peer.mode {
+        let old_news = rejected == 0 || match &peer.mode {
             Mode::Probe { .. } => rejected + 1 != peer.next,
             Mode::Stream(_) => rejected < peer.matched,
             Mode::Snapshot(_) => true,
@@ -209,7 +209,9 @@ impl Raft {
         let next = in_common.map_or(first, |index| index + 1);
         // A follower that has lost what it had promised (its disk does not keep its word) is believed: what it lacks does not
         // count for a commit any more.
-        peer.matched = peer.matched.min(rejected.saturating_sub(1));
+        if rejected <= peer.matched {
+            peer.matched = first.saturating_sub(1).min(rejected - 1);
+        }
         peer.next = next.min(rejected).max(peer.matched + 1);
         peer.mode = Mode::Probe { waiting: false };
         self.replicate(from, out);
