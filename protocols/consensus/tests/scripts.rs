@@ -12,6 +12,7 @@
 //! | `deliver`, `deliver n1 n2 [Kind]` | all messages arrive, until none is left; or those from one to the other |
 //! | `round` | what is on its way now arrives, and not the answers |
 //! | `drop n1 n2 [Kind]`, `drop n1` | they are lost; all from and to n1 |
+//! | `copy n1 n2`, `late` | what is on its way from one to the other will come again; it comes |
 //! | `cut n1`, `heal` | from now on all from and to n1 are lost; no more |
 //! | `hold n1`, `sync n1` | its disk syncs nothing until told; it syncs now |
 //! | `crash n1`, `restart n1` | it is gone, with all that is not synced; it is back |
@@ -54,6 +55,7 @@ struct Stage {
     switches: Vec<(String, String)>,
     servers: BTreeMap<NodeId, Server>,
     wire: VecDeque<(NodeId, NodeId, Message)>,
+    copies: Vec<(NodeId, NodeId, Message)>,
     cut: BTreeSet<NodeId>,
     now: Duration,
     requests: u64,
@@ -322,6 +324,11 @@ impl Stage {
                 }
             }
             ["drop", ref whose @ ..] => drop(self.matching(whose)),
+            ["copy", from, to] => {
+                let on_the_way = |(a, b, _): &&(NodeId, NodeId, Message)| *a == node(from) && *b == node(to);
+                self.copies.extend(self.wire.iter().filter(on_the_way).cloned());
+            }
+            ["late"] => std::mem::take(&mut self.copies).into_iter().for_each(|next| self.arrive(next)),
             ["cut", who] => {
                 self.cut.insert(node(who));
                 let cut = node(who);
