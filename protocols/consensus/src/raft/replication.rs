@@ -132,8 +132,13 @@ impl Raft {
             }
         };
         // What was before the first entry is the same in every log: such a heartbeat says only that there is a leader.
-        let previous = self.log.position(previous).unwrap_or(Position::START);
-        self.send_entries(to, previous, Vec::new(), leading.round, out);
+        let known = self.log.position(previous).unwrap_or(Position::START);
+        let compacted = known.index != previous && previous + 1 == peer.next;
+        self.send_entries(to, known, Vec::new(), leading.round, out);
+        if compacted {
+            // What it has not answered is gone from the log: nothing but a snapshot can help.
+            self.begin_snapshot(to, out);
+        }
     }
 
     pub(super) fn on_appended(
@@ -196,11 +201,12 @@ impl Raft {
     ) {
         let Standing::Leader(leading) = &mut self.standing else { return };
         let Some(peer) = leading.peers.get_mut(&from) else { return };
-        let old_news = rejected == 0 || match &peer.mode {
-            Mode::Probe { .. } => rejected + 1 != peer.next,
-            Mode::Stream(_) => rejected < peer.matched,
-            Mode::Snapshot(_) => true,
-        };
+        let old_news = rejected == 0
+            || match &peer.mode {
+                Mode::Probe { .. } => rejected + 1 != peer.next,
+                Mode::Stream(_) => rejected < peer.matched,
+                Mode::Snapshot(_) => true,
+            };
         if old_news {
             return;
         }

@@ -112,12 +112,19 @@ impl Raft {
     /// Sends a part again that has not been answered for too long.
     pub(super) fn resend_snapshot(&mut self, to: NodeId, out: &mut Out<Self>) {
         let (now, after) = (out.now(), self.config.resend_after);
+        let newest = self.snapshot.clone();
         let Standing::Leader(leading) = &mut self.standing else { return };
         let Some(Mode::Snapshot(outgoing)) = leading.peers.get_mut(&to).map(|peer| &mut peer.mode) else {
             return;
         };
         if now.since(outgoing.sent) >= after {
             outgoing.sent = now;
+            // Whoever has nothing of it yet may as well get a newer one.
+            if let Some(newest) = newest
+                && outgoing.offset == 0
+            {
+                outgoing.snapshot = newest;
+            }
             self.send_part(to, out);
         }
     }

@@ -28,8 +28,13 @@ fn follower() -> Bench {
 fn a_snapshot_replaces_the_log_but_for_the_entries_that_are_kept() {
     let mut a = follower();
     let effects = a.ask(Command::Compact { index: 4, data: "state".into() });
-    let Some([Record::Snapshot { base, snapshot }, Record::HardState { .. }, Record::Entries { previous, entries }]) =
-        replaced(&effects).map(Vec::as_slice)
+    let Some(
+        [
+            Record::Snapshot { base, snapshot },
+            Record::HardState { .. },
+            Record::Entries { previous, entries },
+        ],
+    ) = replaced(&effects).map(Vec::as_slice)
     else {
         panic!("{effects:?}")
     };
@@ -154,4 +159,33 @@ fn entries_that_reach_back_before_the_snapshot_fit() {
     assert_eq!(committed(&effects), [(6, "d".to_owned())]);
     let effects = a.append(9, at(1, 1), vec![entry(1, "z")], 6);
     assert_eq!(outcome(&effects), Outcome::Matched { index: 2 });
+}
+
+#[test]
+fn a_follower_that_was_away_while_its_entries_were_compacted_gets_a_snapshot() {
+    // It was streamed to, and has answered nothing since: the window is full, and what is in it is gone from the log.
+    let mut a = Bench::leader(Config { keep: 0, in_flight: 2, ..config() }, &[]);
+    a.matched(B, 1);
+    a.matched(C, 1);
+    for index in 2..=9 {
+        a.propose("x");
+        a.durable();
+        a.matched(B, index);
+    }
+    a.ask(Command::Compact { index: 9, data: "state".into() });
+    a.pass(ms(50));
+    let effects = a.fire(Timer::Heartbeat);
+    let installs = |effects: &Effects| {
+        let is = |(to, message): &(NodeId, &Message)| {
+            *to == C && matches!(message, Message::InstallSnapshot { .. })
+        };
+        sent(effects).iter().any(is)
+    };
+    assert!(installs(&effects), "{effects:?}");
+    // The same for one that has never answered.
+    let mut a = Bench::leader(Config { keep: 0, ..config() }, &[1, 1]);
+    a.durable();
+    a.matched(B, 3);
+    a.ask(Command::Compact { index: 3, data: "state".into() });
+    assert!(installs(&a.fire(Timer::Heartbeat)));
 }
