@@ -167,6 +167,7 @@ pub(crate) fn ending(ending: &Ending) -> &'static str {
         Ending::Until => "until",
         Ending::Quiet => "quiet",
         Ending::Stopped => "stopped",
+        Ending::Violated { .. } => "violated",
         Ending::Panicked { .. } => "panicked",
     }
 }

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod protocol;
 pub mod record;
 pub mod rng;
+pub mod search;
 mod sim;
 pub mod time;
 mod world;

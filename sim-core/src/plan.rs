@@ -3,6 +3,8 @@
 //! A run is a function of its plan and of nothing else. The plan is data: it is written beside every recording as
 //! `plan.toml`, can be edited, and is what `replay` takes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -31,6 +33,13 @@ pub struct Plan {
     /// How events at one instant are ordered.
     #[serde(default)]
     pub ties: Ties,
+    /// How the network's draws are made.
+    #[serde(default, skip_serializing_if = "Draws::is_chance")]
+    pub draws: Draws,
+    /// Which operations of which clients are made: their numbers, counted from 1; a client that is not named makes none.
+    /// Without it all are made. Only clients that ask ([`Node::next_operation`](crate::Node::next_operation)) are bound by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations: Option<BTreeMap<String, BTreeSet<u64>>>,
     /// The scenario's knobs, as its own struct writes them.
     #[serde(default)]
     pub knobs: toml::Table,
@@ -49,6 +58,35 @@ pub enum Ties {
     /// In order of scheduling.
     #[default]
     Fifo,
+    /// In an order drawn from the seed: another interleaving for each seed. Planned faults still come first.
+    Seeded,
+}
+
+/// How the network draws what happens to a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Draws {
+    /// By chance, as the links say.
+    #[default]
+    Chance,
+    /// Without chance: each delay is its distribution's median, nothing is lost, doubled, damaged or overtaken. What
+    /// overrides, rules and faults do, they do: on a link that a fault has changed chance goes on. The quiet background of
+    /// a shrunk plan.
+    Median,
+    /// Probabilistic concurrency testing (Burckhardt et al., ASPLOS 2010), for messages: nodes have random priorities, and
+    /// the higher a sender's, the lower the quantile of its messages' delays.
+    Pct {
+        /// How often the sender of the moment falls to the lowest priority, plus one.
+        depth: u32,
+        /// The points of change are drawn among that many messages.
+        messages: u64,
+    },
+}
+
+impl Draws {
+    fn is_chance(&self) -> bool {
+        *self == Self::Chance
+    }
 }
 
 /// One draw of the network, by its name, and what it shall be.
@@ -115,6 +153,8 @@ impl Plan {
             seed,
             until,
             ties: Ties::default(),
+            draws: Draws::default(),
+            operations: None,
             knobs: toml::Table::new(),
             faults: FaultPlan::none(),
             overrides: Vec::new(),

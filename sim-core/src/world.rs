@@ -7,6 +7,7 @@
 use std::{
     any::Any,
     cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
     ops::{Deref, DerefMut},
     rc::Rc,
 };
@@ -167,6 +168,11 @@ pub(crate) struct Core {
     pub(crate) doomed: Vec<TaskFuture>,
     pub(crate) starts: Vec<NodeId>,
     pub(crate) stop: Option<Ending>,
+    /// The first check of an `always` property that fails ends the run.
+    pub(crate) stop_at_violation: bool,
+    /// Which operations of clients the plan lets them make, and how many they have asked for.
+    pub(crate) operations: Option<BTreeMap<NodeId, BTreeSet<u64>>>,
+    pub(crate) asked_operations: BTreeMap<NodeId, u64>,
     frozen_nodes: u32,
 }
 
@@ -190,6 +196,9 @@ impl Core {
             doomed: Vec::new(),
             starts: Vec::new(),
             stop: None,
+            stop_at_violation: false,
+            operations: None,
+            asked_operations: BTreeMap::new(),
             frozen_nodes: 0,
         }
     }

@@ -169,6 +169,9 @@ impl<P: Protocol> HostCell<P> {
         span: SpanIndex,
     ) {
         let id = self.node.id();
+        if effects.len() > 2 {
+            core.warm_pairs(id, effects.len());
+        }
         for effect in effects.drain(..) {
             // A send or a state may have triggered a crash of this very node: the rest is not done.
             if !self.node.is_current(core) {

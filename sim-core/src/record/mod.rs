@@ -315,6 +315,11 @@ pub enum Ending {
     Quiet,
     /// The scenario said that it was done.
     Stopped,
+    /// A property that must always hold did not, and the scenario stops at the first.
+    Violated {
+        /// Which.
+        property: String,
+    },
     /// Code of a node panicked: a violation.
     Panicked {
         /// On which node.
