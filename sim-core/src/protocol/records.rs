@@ -5,7 +5,11 @@
 
 use crate::{
     codec,
-    machine::{File, disk::DiskError, disk::checksum::crc32},
+    machine::{
+        File,
+        disk::DiskError,
+        disk::checksum::{crc32, crc32_after},
+    },
 };
 
 /// What a protocol persists, encoded.
@@ -30,15 +34,17 @@ pub(super) fn record_file(port: u16) -> String {
     format!("protocol-{port}.log")
 }
 
-fn frame(bytes: &[u8], previous: u32) -> (Vec<u8>, u32) {
-    let mut chained = previous.to_le_bytes().to_vec();
-    chained.extend_from_slice(bytes);
-    let crc = crc32(&chained);
-    let mut framed = Vec::with_capacity(RECORD_HEAD + bytes.len());
-    framed.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-    framed.extend_from_slice(&crc.to_le_bytes());
-    framed.extend_from_slice(bytes);
-    (framed, crc)
+fn chain(bytes: &[u8], previous: u32) -> u32 {
+    crc32_after(crc32(&previous.to_le_bytes()), bytes)
+}
+
+/// Writes a record and gives its CRC.
+fn frame(bytes: &[u8], previous: u32, into: &mut Vec<u8>) -> u32 {
+    let crc = chain(bytes, previous);
+    into.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    into.extend_from_slice(&crc.to_le_bytes());
+    into.extend_from_slice(bytes);
+    crc
 }
 
 impl RecordLog {
@@ -59,7 +65,7 @@ impl RecordLog {
             let (len, crc) = (word(0) as usize, word(4));
             let Some(body) = rest.get(RECORD_HEAD..RECORD_HEAD + len) else { break };
             let (offset, previous) = self.end();
-            if frame(body, previous).1 != crc {
+            if chain(body, previous) != crc {
                 break;
             }
             let Ok(record) = codec::decode(body) else { break };
@@ -80,9 +86,8 @@ impl RecordLog {
             match write {
                 Write::Append(bytes) => {
                     let (offset, previous) = self.end();
-                    let (framed, crc) = frame(&bytes, previous);
-                    self.ends.push((offset + framed.len() as u64, crc));
-                    batch.extend_from_slice(&framed);
+                    let crc = frame(&bytes, previous, &mut batch);
+                    self.ends.push((offset + (RECORD_HEAD + bytes.len()) as u64, crc));
                 }
                 Write::Truncate(keep) => {
                     self.flush(&mut batch).await?;
@@ -103,9 +108,8 @@ impl RecordLog {
                     let mut content = Vec::new();
                     for bytes in records {
                         let (offset, previous) = self.end();
-                        let (framed, crc) = frame(&bytes, previous);
-                        self.ends.push((offset + framed.len() as u64, crc));
-                        content.extend_from_slice(&framed);
+                        let crc = frame(&bytes, previous, &mut content);
+                        self.ends.push((offset + (RECORD_HEAD + bytes.len()) as u64, crc));
                     }
                     new.append(&content).await?;
                     if sync {

@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 use sim_core::NodeId;
+use smallvec::SmallVec;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,7 +61,7 @@ impl Configuration {
     /// The highest value that a majority has reached (of both sets where it is joint). Nothing, where nobody votes.
     pub fn reached_by_majority<T: Ord + Copy>(&self, value: impl Fn(NodeId) -> T) -> Option<T> {
         let of = |set: &BTreeSet<NodeId>| {
-            let mut values: Vec<T> = set.iter().map(|&node| value(node)).collect();
+            let mut values: SmallVec<[T; 8]> = set.iter().map(|&node| value(node)).collect();
             values.sort_unstable();
             // Of five the third highest: it and the two above it are three.
             values.len().checked_sub(1).map(|last| values[last / 2])

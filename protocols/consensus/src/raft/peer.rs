@@ -40,6 +40,14 @@ impl Peer {
     pub(super) fn new(next: Index, now: Monotonic) -> Self {
         Self { matched: 0, next, mode: Mode::Probe { waiting: false }, heard: None, since: now, round: 0 }
     }
+    /// Whether it may be sent entries now.
+    pub(super) fn may_be_sent_to(&self, in_flight: usize) -> bool {
+        match &self.mode {
+            Mode::Probe { waiting } => !waiting,
+            Mode::Stream(on_their_way) => on_their_way.len() < in_flight,
+            Mode::Snapshot(_) => false,
+        }
+    }
 }
 
 /// A read that waits for the confirmation of the leader.

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use sim_core::{NodeId, protocol::Out, time::Monotonic};
+use smallvec::SmallVec;
 
 use super::{
     Entry, Event, Index, Message, Outcome, Payload, Position, Raft, Record, Rejection, Standing, Timer,
@@ -53,7 +54,11 @@ impl Raft {
     }
 
     pub(super) fn replicate_all(&mut self, out: &mut Out<Self>) {
-        for peer in self.peers() {
+        let Standing::Leader(leading) = &self.standing else { return };
+        let in_flight = self.config.in_flight;
+        let ready = leading.peers.iter().filter(|(_, peer)| peer.may_be_sent_to(in_flight));
+        let ready: SmallVec<[NodeId; 8]> = ready.map(|(id, _)| *id).collect();
+        for peer in ready {
             self.replicate(peer, out);
         }
     }
@@ -63,12 +68,7 @@ impl Raft {
         loop {
             let Standing::Leader(leading) = &mut self.standing else { return };
             let Some(peer) = leading.peers.get_mut(&to) else { return };
-            let may_send = match &peer.mode {
-                Mode::Probe { waiting } => !waiting,
-                Mode::Stream(on_their_way) => on_their_way.len() < self.config.in_flight,
-                Mode::Snapshot(_) => false,
-            };
-            if !may_send {
+            if !peer.may_be_sent_to(self.config.in_flight) {
                 return;
             }
             let Some(previous) = self.log.position(peer.next - 1) else {

@@ -90,7 +90,7 @@ impl Cluster {
             let (book, watcher) = (Arc::clone(&book), Arc::clone(&watcher));
             let (voters, change, orders) = (voters.clone(), Arc::clone(&self.change), self.orders.clone());
             let (every, steady, compact_after) = (self.propose_every, self.steady, self.compact_after);
-            let spec = NodeSpec::new(format!("server-{number}")).disk(self.disk.clone());
+            let spec = NodeSpec::new(format!("server-{number}")).disk(self.disk);
             sim.node(spec, async move |node| {
                 let id = node.id();
                 let first = if voters.contains(&id) { voters.clone() } else { Vec::new() };
