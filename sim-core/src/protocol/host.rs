@@ -491,6 +491,7 @@ impl Watching<'_> {
     ) {
         let (now, node) = (self.core.now, NodeIndex(self.node.0));
         self.core.recorder.property(now, node, kind, statement, holds, detail);
+        self.core.stop_if_violated(kind, statement, holds);
     }
 }
 

@@ -177,14 +177,18 @@ impl Node {
         if self.is_current(&core) {
             let now = core.now;
             core.recorder.property(now, self.index(), kind, statement, holds, detail);
-            if !holds && kind == PropertyKind::Always && core.stop_at_violation && core.stop.is_none() {
-                core.stop = Some(Ending::Violated { property: statement.to_owned() });
-            }
+            core.stop_if_violated(kind, statement, holds);
         }
     }
 }
 
 impl Core {
+    /// Ends the run at a violation, where the scenario wants that.
+    pub(crate) fn stop_if_violated(&mut self, kind: PropertyKind, statement: &str, holds: bool) {
+        if !holds && kind == PropertyKind::Always && self.stop_at_violation && self.stop.is_none() {
+            self.stop = Some(Ending::Violated { property: statement.to_owned() });
+        }
+    }
     /// Records a state, and lets triggers and roles look at it.
     pub(crate) fn set_state(&mut self, node: crate::node::NodeId, key: &str, value: &str) {
         let now = self.now;
