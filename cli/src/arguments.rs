@@ -7,8 +7,9 @@ use scenarios::lab::LabEntry;
 
 use crate::{
     commands::{
-        completions::CompletionsArguments, explain::ExplainArguments, export::ExportArguments,
-        list::ListArguments, man::ManArguments, replay::ReplayArguments, scenario::ScenarioArguments,
+        bugs::BugsArguments, completions::CompletionsArguments, explain::ExplainArguments,
+        export::ExportArguments, list::ListArguments, man::ManArguments, replay::ReplayArguments,
+        scenario::ScenarioArguments,
     },
     console::Console,
     failure::{Failure, Status},
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     Replay(ReplayArguments),
     Export(ExportArguments),
+    Bugs(BugsArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }

@@ -115,8 +115,12 @@ enum Ask {
 #[derive(Serialize, Deserialize, Debug, Clone)]
 enum Answer {
     /// The index of the write, or of the last write that the read saw.
-    Done { index: Index },
-    NotLeader { hint: Option<u32> },
+    Done {
+        index: Index,
+    },
+    NotLeader {
+        hint: Option<u32>,
+    },
     /// It was refused, or its place in the log went to another.
     Refused,
 }
@@ -239,7 +243,13 @@ fn change(id: u64, now: &[NodeId], server: u32) -> Command {
     Command::ChangeMembership { id, voters, learners: BTreeSet::new(), joint: false }
 }
 
-fn take(world: World, node: &Node, hosted: &sim_core::protocol::Hosted<Raft>, machine: &mut Machine, event: Event) {
+fn take(
+    world: World,
+    node: &Node,
+    hosted: &sim_core::protocol::Hosted<Raft>,
+    machine: &mut Machine,
+    event: Event,
+) {
     match event {
         Event::Accepted { id, at } => {
             if let Some(waiting) = machine.proposed.remove(&id) {
@@ -259,8 +269,7 @@ fn take(world: World, node: &Node, hosted: &sim_core::protocol::Hosted<Raft>, ma
             for (index, entry) in (first..).zip(entries) {
                 let mut answer = index;
                 if let Payload::Command(data) = &entry.payload {
-                    let (client, number): (u64, u64) =
-                        sim_core::codec::decode(data).unwrap_or_default();
+                    let (client, number): (u64, u64) = sim_core::codec::decode(data).unwrap_or_default();
                     let known = match machine.sessions.admit(client, number) {
                         Admission::Repeated(at) if world.sessions => Some(*at),
                         Admission::Outdated if world.sessions => Some(index),
@@ -271,14 +280,21 @@ fn take(world: World, node: &Node, hosted: &sim_core::protocol::Hosted<Raft>, ma
                     } else {
                         let before = machine.applied.insert((client, number), index);
                         node.always(ONCE, before.is_none(), || {
-                            format!("command {number} of client-{client} is applied at {} and at {index}", before.unwrap_or(0))
+                            format!(
+                                "command {number} of client-{client} is applied at {} and at {index}",
+                                before.unwrap_or(0)
+                            )
                         });
                         machine.sessions.record(client, number, index);
                         machine.register = index;
                     }
                 }
                 if let Some((term, waiting)) = machine.placed.remove(&index) {
-                    waiting.send(if term == entry.term { Answer::Done { index: answer } } else { Answer::Refused });
+                    waiting.send(if term == entry.term {
+                        Answer::Done { index: answer }
+                    } else {
+                        Answer::Refused
+                    });
                 }
             }
         }
@@ -340,7 +356,13 @@ async fn work(world: World, knobs: Knobs, node: Node, client: u64, servers: &[No
 }
 
 /// Asks one server after the other.
-async fn ask_around(node: &Node, servers: &[NodeId], leader: &Cell<usize>, ask: &Ask, tries: u32) -> Option<Index> {
+async fn ask_around(
+    node: &Node,
+    servers: &[NodeId],
+    leader: &Cell<usize>,
+    ask: &Ask,
+    tries: u32,
+) -> Option<Index> {
     for _ in 0..tries {
         let at = leader.get() % servers.len();
         match node.call(servers[at], ask).deadline(ms(250)).await {
@@ -361,7 +383,8 @@ async fn operate(world: World, knobs: Knobs, node: Node, servers: &[NodeId]) {
     let mut chance = node.rng("operate");
     for number in 1_u64.. {
         let gap = us(knobs.gap_us).mul_f64(2.0 * chance.unit());
-        let (server, at) = (chance.below(servers.len() as u64) as u32, chance.below(servers.len() as u64) as usize);
+        let (server, at) =
+            (chance.below(servers.len() as u64) as u32, chance.below(servers.len() as u64) as usize);
         node.sleep(gap.max(ms(1))).await;
         if node.observer().now().since_start() >= world.quiet_after {
             return;

@@ -13,7 +13,8 @@ use sim_core::{
 /// Bug 8: while some majority is connected pair by pair for three seconds, terms change fewer than 24 times.
 pub(super) const STABLE_LEADER: &str = "stable leader: a connected majority is not disturbed for long";
 /// Bug 9.
-pub(super) const UNDISTURBED: &str = "a leader that can talk to a majority is not deposed by one who was away";
+pub(super) const UNDISTURBED: &str =
+    "a leader that can talk to a majority is not deposed by one who was away";
 
 /// While so many servers are connected pair by pair for that long, there are fewer changes of term than that.
 const WINDOW: Duration = secs(3);
@@ -72,9 +73,10 @@ impl Connections {
     }
     /// Whether two could talk all the time from one instant to another.
     fn are_connected(&self, a: &str, b: &str, from: SimTime, to: SimTime) -> bool {
-        self.cuts.iter().filter(|cut| cut.from < to && from < cut.to).all(|cut| {
-            !(cut.a.contains(a) && cut.b.contains(b) || cut.a.contains(b) && cut.b.contains(a))
-        })
+        self.cuts
+            .iter()
+            .filter(|cut| cut.from < to && from < cut.to)
+            .all(|cut| !(cut.a.contains(a) && cut.b.contains(b) || cut.a.contains(b) && cut.b.contains(a)))
     }
     /// Whether some majority, with this server in it where one is named, was connected pair by pair.
     fn has_clique(&self, with: Option<&str>, from: SimTime, to: SimTime) -> bool {
@@ -84,15 +86,19 @@ impl Connections {
                 (0..count).filter(|i| set >> i & 1 == 1).map(|i| self.servers[i].1.as_str()).collect();
             chosen.len() >= self.majority()
                 && with.is_none_or(|name| chosen.contains(&name))
-                && chosen.iter().enumerate().all(|(i, a)| {
-                    chosen[i + 1..].iter().all(|b| self.are_connected(a, b, from, to))
-                })
+                && chosen
+                    .iter()
+                    .enumerate()
+                    .all(|(i, a)| chosen[i + 1..].iter().all(|b| self.are_connected(a, b, from, to)))
         })
     }
 }
 
 /// The changes of a server's state.
-fn changes<'a>(recording: &'a Recording, key: &'a str) -> impl Iterator<Item = (SimTime, NodeIndex, &'a str)> {
+fn changes<'a>(
+    recording: &'a Recording,
+    key: &'a str,
+) -> impl Iterator<Item = (SimTime, NodeIndex, &'a str)> {
     recording
         .states
         .iter()
@@ -166,7 +172,10 @@ pub(super) fn undisturbed(recording: &Recording) -> Vec<Failure> {
                 kind: "checker".to_owned(),
                 roles: vec!["leader".to_owned()],
                 at,
-                detail: format!("{name} led since {}, was cut off from nobody of a majority, and is deposed", since[&node]),
+                detail: format!(
+                    "{name} led since {}, was cut off from nobody of a majority, and is deposed",
+                    since[&node]
+                ),
             }];
         }
     }

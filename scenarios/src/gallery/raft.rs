@@ -41,9 +41,12 @@ pub(super) fn bugs() -> Vec<Bug> {
             target(3, 3, 1),
             |broken| {
                 let flaws = Flaws { commit_any_term: broken, no_noop: true, ..Flaws::default() };
-                campaign("figure-8", World { flaws, ..World::SOUND }, Ranges { servers: &[3, 5], ..Ranges::WIDE }, |swarm| {
-                    swarm.armed(&[Arm::Split]).all_armed().without_budget()
-                })
+                campaign(
+                    "figure-8",
+                    World { flaws, ..World::SOUND },
+                    Ranges { servers: &[3, 5], ..Ranges::WIDE },
+                    |swarm| swarm.armed(&[Arm::Split]).all_armed().without_budget(),
+                )
             },
         ),
         bug(
@@ -68,7 +71,12 @@ pub(super) fn bugs() -> Vec<Bug> {
             target(3, 1, 0),
             |broken| {
                 let flaws = Flaws { forget_vote: broken, ..Flaws::default() };
-                let ranges = Ranges { delay: (5_000.0, 50_000.0), width: (10_000.0, 50_000.0), servers: &[3], ..Ranges::WIDE };
+                let ranges = Ranges {
+                    delay: (5_000.0, 50_000.0),
+                    width: (10_000.0, 50_000.0),
+                    servers: &[3],
+                    ..Ranges::WIDE
+                };
                 campaign("forgotten-vote", World { flaws, clients: 0, ..World::SOUND }, ranges, |swarm| {
                     swarm.armed(&[Arm::Crash]).all_armed().without_budget()
                 })
@@ -152,7 +160,14 @@ pub(super) fn bugs() -> Vec<Bug> {
             properties::STABLE_LEADER,
             target(3, 1, 0),
             |broken| {
-                let world = World { pre_vote: !broken, check_quorum: !broken, stickiness: !broken, clients: 0, quiet_after: secs(11), ..World::SOUND };
+                let world = World {
+                    pre_vote: !broken,
+                    check_quorum: !broken,
+                    stickiness: !broken,
+                    clients: 0,
+                    quiet_after: secs(11),
+                    ..World::SOUND
+                };
                 let ranges = Ranges {
                     delay: (500.0, 1_000.0),
                     timeout: (50_000.0, 100_000.0),
@@ -173,12 +188,16 @@ pub(super) fn bugs() -> Vec<Bug> {
             properties::UNDISTURBED,
             target(3, 1, 0),
             |broken| {
-                let world = World { pre_vote: !broken, check_quorum: !broken, stickiness: !broken, clients: 0, ..World::SOUND };
+                let world = World {
+                    pre_vote: !broken,
+                    check_quorum: !broken,
+                    stickiness: !broken,
+                    clients: 0,
+                    ..World::SOUND
+                };
                 let ranges = Ranges { delay: (500.0, 5_000.0), ..Ranges::WIDE };
-                campaign("disruptive-server", world, ranges, |swarm| {
-                    swarm.armed(&[Arm::Isolate]).all_armed()
-                })
-                .check(properties::undisturbed)
+                campaign("disruptive-server", world, ranges, |swarm| swarm.armed(&[Arm::Isolate]).all_armed())
+                    .check(properties::undisturbed)
             },
         ),
         bug(
@@ -240,9 +259,12 @@ fn campaign(name: &str, world: World, ranges: Ranges, arm: impl Fn(Swarm) -> Swa
     Scenario::new(name, ranges.until, move |plan: &Plan, sim| world.build(plan, sim))
         .knobs(move |rng| table(&draw(rng, ranges)))
         .faults(arm(swarm))
-        .hints(Hints {
+        .shrinking(Hints {
             servers: "raft".to_owned(),
-            servers_knob: Some(("servers".to_owned(), u64::from(ranges.servers.iter().copied().min().unwrap_or(1)))),
+            servers_knob: Some((
+                "servers".to_owned(),
+                u64::from(ranges.servers.iter().copied().min().unwrap_or(1)),
+            )),
             defaults,
             lasts: ranges.lasts.0..=ranges.lasts.1,
             within: ms(100)..=over,
