@@ -351,8 +351,8 @@ impl Core {
         let service = Rc::clone(&self.nodes[to.index()].service);
         let known = self.net.kinds.iter().position(|kind| kind.name == name && kind.service == service);
         let kind = known.unwrap_or_else(|| {
-            let span_name = self.recorder.name(&format!("{service}.{name}"));
             let (recorded, hash) = (self.recorder.name(name), hash::bytes(name.as_bytes()));
+            let span_name = self.recorder.name(&format!("{service}.{name}"));
             self.net.kinds.push(Kind { name, service, hash, recorded, span_name });
             self.net.kinds.len() - 1
         });
