@@ -45,7 +45,8 @@ pub fn story(recording: &Recording, failure: &Failure) -> Vec<String> {
     }
     for change in &recording.states {
         let (key, value) = (recording.text(change.key), recording.text(change.value));
-        let told = ["role", "process"].contains(&key) && !value.is_empty();
+        // What everybody is at the start is no news.
+        let told = ["role", "process"].contains(&key) && !value.is_empty() && change.at > SimTime::ZERO;
         if told && known.get(&change.node).is_some_and(|&until| change.at <= until) {
             lines.push((change.at, 1, format!("{}: {key} {value}", recording.node_name(change.node))));
         }
@@ -53,9 +54,16 @@ pub fn story(recording: &Recording, failure: &Failure) -> Vec<String> {
     lines.retain(|(at, ..)| *at <= failure.at);
     lines.push((failure.at, 9, format!("violated: {} ({})", failure.property, failure.detail)));
     lines.sort();
-    let number =
-        |(index, (at, _, text)): (usize, (SimTime, u8, String))| format!("{:>3}. {at}  {text}", index + 1);
+    let number = |(index, (at, _, text)): (usize, (SimTime, u8, String))| {
+        format!("{:>3}. {:>11} ms  {text}", index + 1, milliseconds(at))
+    };
     lines.into_iter().enumerate().map(number).collect()
+}
+
+/// With three decimals: whole microseconds.
+fn milliseconds(at: SimTime) -> String {
+    let micros = at.as_nanos() / 1_000;
+    format!("{}.{:03}", micros / 1_000, micros % 1_000)
 }
 
 /// Up to when each node's past is in the past of the failure.
