@@ -7,8 +7,14 @@ use scenarios::lab::LabEntry;
 
 use crate::{
     commands::{
-        completions::CompletionsArguments, explain::ExplainArguments, export::ExportArguments,
-        list::ListArguments, man::ManArguments, replay::ReplayArguments, scenario::ScenarioArguments,
+        check::CheckArguments,
+        completions::CompletionsArguments,
+        explain::{ExplainArguments, FAULTS},
+        export::ExportArguments,
+        list::ListArguments,
+        man::ManArguments,
+        replay::ReplayArguments,
+        scenario::ScenarioArguments,
     },
     console::Console,
     failure::{Failure, Status},
@@ -44,6 +50,7 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     Replay(ReplayArguments),
     Export(ExportArguments),
+    Check(CheckArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -54,7 +61,10 @@ pub(crate) fn definition(labs: Option<&[LabEntry]>) -> clap::Command {
     let Some(labs) = labs.filter(|labs| !labs.is_empty()) else { return definition };
     let names: Vec<String> = labs.iter().map(|lab| lab.name().to_owned()).collect();
     ["scenario", "explain"].into_iter().fold(definition, |definition, command| {
-        let names = names.clone();
+        let mut names = names.clone();
+        if command == "explain" {
+            names.push(FAULTS.to_owned());
+        }
         definition.mut_subcommand(command, |command| {
             command.mut_arg("name", |name| {
                 name.value_parser(clap::builder::PossibleValuesParser::new(names)).hide_possible_values(true)

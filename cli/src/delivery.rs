@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sim_core::record::Recording;
+use scenarios::lab::LabEntry;
+use sim_core::{plan::Plan, record::Recording};
 use viz::{
     Epoch,
     files::{self, Written},
@@ -19,7 +20,9 @@ use viz::{
     send::{Endpoint, Failure as SendFailure, SendOptions, SendReport, Sender},
 };
 
-use crate::{console::Console, document::VariantDocument, failure::Failure, runs::Session};
+use crate::{
+    asked::Asked, console::Console, document::VariantDocument, failure::Failure, folder, runs::Session,
+};
 
 /// The receiver when none is named: a Jaeger or a collector on this machine, by HTTP.
 pub(crate) const ENDPOINT_DEFAULT: &str = "http://localhost:4318";
@@ -51,11 +54,22 @@ pub(crate) struct DeliveryArguments {
 }
 
 impl DeliveryArguments {
-    /// What these arguments ask for, checked before anything is run.
-    pub(crate) fn read(&self, console: &Console<'_>) -> Result<Delivery, Failure> {
+    /// What these arguments ask for, checked before any of the plans is run.
+    pub(crate) fn read(
+        &self,
+        console: &Console<'_>,
+        lab: &LabEntry,
+        plans: &[Plan],
+        asked: &Asked,
+    ) -> Result<Delivery, Failure> {
         let receiver = self.otlp.as_deref().map(|url| Receiver::read(url, console)).transpose()?;
+        let default = || Path::new(FOLDER_DEFAULT).join(folder::name(lab, plans, asked));
+        let folder = self.out.clone().or_else(|| receiver.is_some().then(default));
+        if let Some(folder) = &folder {
+            folder::check(folder, lab, plans, asked)?;
+        }
         Ok(Delivery {
-            folder: self.out.clone(),
+            folder,
             receiver,
             metrics: self.otlp_metrics,
             export: ExportOptions { epoch: self.epoch, ..ExportOptions::default() },
@@ -107,6 +121,7 @@ impl Receiver {
 /// What is to be done with recordings.
 #[derive(Debug)]
 pub(crate) struct Delivery {
+    /// Also where they are only sent: first they are written.
     folder: Option<PathBuf>,
     receiver: Option<Receiver>,
     metrics: bool,
@@ -135,13 +150,8 @@ impl Delivery {
     }
     /// Writes and sends. `None` where neither was asked for.
     pub(crate) fn carry_out(&self, session: &Session<'_>) -> Option<Delivered> {
-        if self.folder.is_none() && self.receiver.is_none() {
-            return None;
-        }
-        let name = format!("{}-{}", session.lab.name(), session.seed);
-        let folder = self.folder.clone().unwrap_or_else(|| Path::new(FOLDER_DEFAULT).join(name));
         let mut delivered = Delivered {
-            folder,
+            folder: self.folder.clone()?,
             written: Vec::new(),
             spans: session.spans(),
             report: None,
@@ -160,7 +170,8 @@ impl Delivery {
         for outcome in &session.outcomes {
             let folder = delivered.folder.join(outcome.variant());
             let summary = VariantDocument::of(session, outcome).summary(session);
-            let written = files::write_run(&folder, &outcome.recording, &self.export, &summary)
+            let wanted = outcome.worst_trace_id();
+            let written = files::write_run(&folder, &outcome.recording, &self.export, &summary, wanted)
                 .map_err(|error| self.not_written(&error.to_string()))?;
             let recorded = outcome.recording.spans.len() as u64;
             if written.spans != recorded {

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use sim_core::record::{Ending, FaultRecord, PropertyKind, PropertyRecord, Recording};
 
 use crate::{
+    asked::AskedDocument,
     delivery::Delivered,
     failure::Failure,
     runs::{Outcome, Session},
@@ -28,6 +29,10 @@ pub(crate) struct RunDocument<'a> {
     title: &'a str,
     seed: u64,
     as_expected: bool,
+    #[serde(flatten)]
+    asked: AskedDocument,
+    /// Variants that what was set has made equal.
+    equal_variants: Vec<Vec<&'a str>>,
     variants: Vec<VariantDocument<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     export: Option<ExportDocument<'a>>,
@@ -54,6 +59,8 @@ pub(crate) struct VariantDocument<'a> {
     faults: Vec<FaultDocument<'a>>,
     /// The id of the trace that is worth opening.
     worst_trace: Option<String>,
+    /// Why it is.
+    worst_trace_why: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -63,6 +70,9 @@ struct ExpectationDocument<'a> {
     /// The other variant of a comparison.
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<&'a str>,
+    /// Only for a goal that the lab asks of other variants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<bool>,
     expected: Expected,
     met: bool,
     as_expected: bool,
@@ -105,6 +115,8 @@ pub(crate) struct ExportDocument<'a> {
     folder: &'a PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<&'a str>,
+    /// The size of all files together.
+    bytes: u64,
     spans: u64,
     acknowledged: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,6 +130,8 @@ impl<'a> RunDocument<'a> {
             title: session.lab.title(),
             seed: session.seed,
             as_expected: session.judgement.as_expected(),
+            asked: session.asked.document(session.outcomes.first().map(|one| &one.plan)),
+            equal_variants: session.equal_variants(),
             variants: session.outcomes.iter().map(|one| VariantDocument::of(session, one)).collect(),
             export: delivered.map(ExportDocument::of),
         }
@@ -149,6 +163,7 @@ impl<'a> VariantDocument<'a> {
             properties: recording.properties.iter().map(PropertyDocument::of).collect(),
             faults: recording.faults.iter().map(|fault| FaultDocument::of(recording, fault)).collect(),
             worst_trace: outcome.worst_trace_id().map(|id| id.to_string()),
+            worst_trace_why: outcome.worst.as_ref().map(|shown| shown.why.as_str()),
         }
     }
     /// The `summary.json` of a run's folder: the same keys, and those of the whole that say which run it was.
@@ -157,6 +172,8 @@ impl<'a> VariantDocument<'a> {
         if let Some(keys) = summary.as_object_mut() {
             keys.insert("scenario".to_owned(), session.lab.name().into());
             keys.insert("seed".to_owned(), session.seed.into());
+            let asked = value(&session.asked.document(Some(&session.outcomes[0].plan)));
+            keys.extend(asked.as_object().cloned().unwrap_or_default());
         }
         summary
     }
@@ -167,6 +184,7 @@ pub(crate) fn ending(ending: &Ending) -> &'static str {
         Ending::Until => "until",
         Ending::Quiet => "quiet",
         Ending::Stopped => "stopped",
+        Ending::Violated { .. } => "violated",
         Ending::Panicked { .. } => "panicked",
     }
 }
@@ -177,6 +195,7 @@ impl<'a> ExpectationDocument<'a> {
             name: &verdict.name,
             kind: verdict.kind,
             against: verdict.variants.get(1).map(String::as_str),
+            asked: (!verdict.asked).then_some(false),
             expected: verdict.expected,
             met: verdict.met,
             as_expected: verdict.as_expected,
@@ -222,6 +241,7 @@ impl<'a> ExportDocument<'a> {
             complete: delivered.complaint.is_none(),
             folder: &delivered.folder,
             endpoint: report.map(|report| report.endpoint.as_str()),
+            bytes: delivered.written.iter().map(|written| written.bytes).sum(),
             spans: delivered.spans,
             acknowledged: report.map_or(0, |report| report.acknowledged),
             error: delivered.complaint.as_deref(),
@@ -247,7 +267,9 @@ pub(crate) struct LabDocument<'a> {
 pub(crate) struct KnobDocument {
     pub(crate) name: String,
     /// What it takes: `number`, `whole number`, `duration`, `switch`, `text`, `choice`, `group`, `list`.
-    pub(crate) unit: &'static str,
+    pub(crate) kind: &'static str,
+    /// The unit as UCUM writes it (`1/s`, `By`); of a duration that of the default (`ms`); empty for what has none.
+    pub(crate) unit: String,
     /// In the first variant, as one would write it after `=`.
     pub(crate) default: String,
     pub(crate) help: String,
@@ -285,9 +307,15 @@ impl KnobDocument {
             KnobKind::Choice(choices) => choices.iter().map(|choice| choice.name.clone()).collect(),
             _ => Vec::new(),
         };
+        let default = knob.default.as_ref().map_or_else(|| "none".to_owned(), shown);
+        let unit = match knob.kind {
+            KnobKind::Duration => default.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.'),
+            _ => knob.unit.as_str(),
+        };
         Self {
             name: knob.name.clone(),
-            unit: match knob.kind {
+            unit: if default == "none" { String::new() } else { unit.to_owned() },
+            kind: match knob.kind {
                 KnobKind::Number => "number",
                 KnobKind::Whole => "whole number",
                 KnobKind::Duration => "duration",
@@ -297,7 +325,7 @@ impl KnobDocument {
                 KnobKind::Group(_) => "group",
                 KnobKind::List(_) => "list",
             },
-            default: knob.default.as_ref().map_or_else(|| "none".to_owned(), shown),
+            default,
             help: knob.help.clone(),
             range: knob.range.as_ref().map(range),
             choices,

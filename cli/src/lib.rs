@@ -7,6 +7,7 @@
 //! | to find | see |
 //! |---|---|
 //! | one subcommand: its arguments and what it does | `commands/` |
+//! | what was asked beyond the lab's own | `asked` |
 //! | running the variants of a lab and judging them | `runs` |
 //! | the JSON documents | `document` |
 //! | what is shown on the terminal | `show/` |
@@ -15,11 +16,13 @@
 //! The labs' logic is in `scenarios::lab`, the simulation in `sim_core`, files and OTLP in `viz`.
 
 mod arguments;
+mod asked;
 mod commands;
 mod console;
 mod delivery;
 mod document;
 mod failure;
+mod folder;
 mod input;
 mod panics;
 mod progress;

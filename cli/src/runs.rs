@@ -10,13 +10,16 @@ use scenarios::lab::{
     Judgement, LabEntry, LabError, Verdict,
     verdict::{VariantJudgement, VerdictKind},
 };
+use scenarios::measure::Shown;
 use sim_core::{
     plan::Plan,
     record::{Hash256, Recording, RecordingLevel, SpanStatus, TraceId},
     time::{Duration, SimTime},
 };
+use viz::terminal::number;
 
 use crate::{
+    asked::Asked,
     failure::{Failure, Status},
     panics::caught,
     progress::Progress,
@@ -28,6 +31,8 @@ pub(crate) struct Outcome {
     pub(crate) plan: Plan,
     pub(crate) recording: Recording,
     pub(crate) hash: Hash256,
+    /// The trace that is worth opening, and why; none where nothing was traced.
+    pub(crate) worst: Option<Shown>,
 }
 
 /// All runs of a command.
@@ -35,6 +40,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Session<'l> {
     pub(crate) lab: &'l LabEntry,
     pub(crate) seed: u64,
+    pub(crate) asked: Asked,
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) judgement: Judgement,
     /// How long the runs themselves took, without judging and showing.
@@ -43,7 +49,12 @@ pub(crate) struct Session<'l> {
 
 impl<'l> Session<'l> {
     /// Runs plans of different variants of a lab, all under the same seed, and judges them.
-    pub(crate) fn run(lab: &'l LabEntry, plans: Vec<Plan>, show_progress: bool) -> Result<Self, Failure> {
+    pub(crate) fn run(
+        lab: &'l LabEntry,
+        plans: Vec<Plan>,
+        asked: Asked,
+        show_progress: bool,
+    ) -> Result<Self, Failure> {
         let progress = Progress::of(plans.len(), show_progress);
         let seed = plans.first().map_or(0, |plan| plan.seed);
         let mut wall = WallTime::ZERO;
@@ -56,10 +67,15 @@ impl<'l> Session<'l> {
                 Failure::Lab(format!("the lab `{lab}` panicked while it set up `{variant}`: {message}"))
             })??;
             wall += began.elapsed();
-            outcomes.push(Outcome { hash: recording.hash(), plan, recording });
+            outcomes.push(Outcome { hash: recording.hash(), plan, recording, worst: None });
         }
         let judgement = judge(lab, &outcomes)?;
-        Ok(Self { lab, seed, outcomes, judgement, wall })
+        for outcome in &mut outcomes {
+            let judged = judgement.variants.iter().find(|one| one.variant == outcome.plan.variant);
+            let shown = judged.and_then(|judged| lab.shown(judged, &outcome.recording));
+            outcome.worst = shown.or_else(|| outcome.longest_trace());
+        }
+        Ok(Self { lab, seed, asked, outcomes, judgement, wall })
     }
     /// The judgement of a run.
     pub(crate) fn judged(&self, outcome: &Outcome) -> Option<&VariantJudgement> {
@@ -70,6 +86,19 @@ impl<'l> Session<'l> {
         let own = self.judged(outcome).into_iter().flat_map(|one| &one.verdicts);
         let begins = |one: &&Verdict| one.variants.first() == Some(&outcome.plan.variant);
         own.chain(self.judgement.comparisons.iter().filter(begins))
+    }
+    /// Groups of variants whose plans are the same in all but the name: what was set made them equal.
+    pub(crate) fn equal_variants(&self) -> Vec<Vec<&str>> {
+        let mut groups: Vec<Vec<&Outcome>> = Vec::new();
+        for outcome in &self.outcomes {
+            let plan = |one: &Outcome| Plan { variant: String::new(), ..one.plan.clone() };
+            match groups.iter_mut().find(|group| plan(group[0]) == plan(outcome)) {
+                Some(group) => group.push(outcome),
+                None => groups.push(vec![outcome]),
+            }
+        }
+        let equal = groups.into_iter().filter(|group| group.len() > 1);
+        equal.map(|group| group.into_iter().map(Outcome::variant).collect()).collect()
     }
     pub(crate) fn status(&self) -> Status {
         status(&self.judgement)
@@ -115,10 +144,10 @@ impl Outcome {
     pub(crate) fn variant(&self) -> &str {
         &self.plan.variant
     }
-    /// The trace that is worth opening: the one that lasts longest, from its first span to the end of its last (work that
+    /// The trace that is worth opening where the lab names none: the one that lasts longest, from its first span to the end of its last (work that
     /// goes on when the caller has given up counts), of equal ones one that failed, then the earliest. Tasks that serve for
     /// as long as the run lasts are slow by nature: they are taken only where there is nothing else.
-    pub(crate) fn worst_trace(&self) -> Option<u32> {
+    fn longest_trace(&self) -> Option<Shown> {
         let run = self.recording.ended.since_start();
         let mut traces: BTreeMap<u32, Extent> = BTreeMap::new();
         for span in &self.recording.spans {
@@ -129,15 +158,20 @@ impl Outcome {
             extent.end = extent.end.max(end);
             extent.failed |= failed;
         }
+        let count = traces.len();
         let worst = traces.into_iter().max_by_key(|(trace, extent)| {
             let lasted = extent.end.since(extent.start);
             let ordinary = lasted < run / 10 * 9;
             (ordinary, lasted, extent.failed, Reverse(*trace))
         });
-        worst.map(|(trace, _)| trace)
+        let why = match count {
+            1 => "the only one".to_owned(),
+            n => format!("the longest of {} traces", number(n as f64)),
+        };
+        worst.map(|(trace, _)| Shown { trace, why })
     }
     pub(crate) fn worst_trace_id(&self) -> Option<TraceId> {
-        self.worst_trace().map(|trace| self.recording.trace_id(trace))
+        self.worst.as_ref().map(|shown| self.recording.trace_id(shown.trace))
     }
 }
 
@@ -159,6 +193,7 @@ mod tests {
             name: "a claim".to_owned(),
             kind: VerdictKind::Claim,
             variants: vec!["naive".to_owned()],
+            asked: true,
             expected: Expected::Met,
             met: as_expected,
             as_expected,
@@ -208,16 +243,20 @@ mod tests {
         };
         let spans = spans.iter().map(span).collect();
         let recording = Recording { spans, ended: at(10_000), ..Recording::default() };
-        Outcome { plan: Plan::new("x", 1, secs(10)), hash: recording.hash(), recording }
+        Outcome { plan: Plan::new("x", 1, secs(10)), hash: recording.hash(), recording, worst: None }
+    }
+    fn longest(spans: &[(u32, u64, u64)]) -> Option<u32> {
+        outcome(spans).longest_trace().map(|shown| shown.trace)
     }
 
     #[test]
-    fn the_worst_trace_lasts_longest_over_all_of_its_spans() {
+    fn without_a_word_of_the_lab_the_worst_trace_lasts_longest_over_all_of_its_spans() {
         // Trace 1: sent at 5 ms, handled at 105 ms. Trace 3 serves for the whole run. Trace 4 is as long as trace 1.
         let spans = [(0, 0, 50), (1, 5, 5), (1, 105, 105), (2, 7, 60), (3, 0, 10_000), (4, 200, 300)];
-        assert_eq!(outcome(&spans).worst_trace(), Some(1));
-        assert_eq!(outcome(&spans[4..5]).worst_trace(), Some(3));
-        assert_eq!(outcome(&[]).worst_trace(), None);
+        assert_eq!(longest(&spans), Some(1));
+        assert_eq!(longest(&spans[4..5]), Some(3));
+        assert_eq!(longest(&[]), None);
+        assert_eq!(outcome(&spans).longest_trace().unwrap().why, "the longest of 5 traces");
     }
 
     #[test]

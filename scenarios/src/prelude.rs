@@ -33,5 +33,7 @@ pub use crate::{
         expectations::{with_knob, without_faults},
         misses, misses_in,
     },
-    measure::{Bounds, Check, Measure, MeasureError, Measures, Run, Times, attempt, check, percent},
+    measure::{
+        Bounds, Check, Measure, MeasureError, Measures, Run, SpanView, Times, attempt, check, percent,
+    },
 };

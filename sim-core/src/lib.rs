@@ -6,6 +6,7 @@
 //!
 //! Start with [`Sim`]; what a node's code can do is on [`Node`].
 
+pub mod check;
 pub mod codec;
 mod executor;
 pub mod fault;
@@ -18,6 +19,7 @@ pub mod plan;
 pub mod protocol;
 pub mod record;
 pub mod rng;
+pub mod search;
 mod sim;
 pub mod time;
 mod world;

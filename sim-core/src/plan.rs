@@ -3,6 +3,9 @@
 //! A run is a function of its plan and of nothing else. The plan is data: it is written beside every recording as
 //! `plan.toml`, can be edited, and is what `replay` takes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -31,6 +34,13 @@ pub struct Plan {
     /// How events at one instant are ordered.
     #[serde(default)]
     pub ties: Ties,
+    /// How the network's draws are made.
+    #[serde(default, skip_serializing_if = "Draws::is_chance")]
+    pub draws: Draws,
+    /// Which operations of which clients are made: their numbers, counted from 1; a client that is not named makes none.
+    /// Without it all are made. Only clients that ask ([`Node::next_operation`](crate::Node::next_operation)) are bound by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations: Option<BTreeMap<String, BTreeSet<u64>>>,
     /// The scenario's knobs, as its own struct writes them.
     #[serde(default)]
     pub knobs: toml::Table,
@@ -49,12 +59,41 @@ pub enum Ties {
     /// In order of scheduling.
     #[default]
     Fifo,
+    /// In an order drawn from the seed: another interleaving for each seed. Planned faults still come first.
+    Seeded,
+}
+
+/// How the network draws what happens to a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Draws {
+    /// By chance, as the links say.
+    #[default]
+    Chance,
+    /// Without chance: each delay is its distribution's median, nothing is lost, doubled, damaged or overtaken. What
+    /// overrides, rules and faults do, they do: on a link that a fault has changed chance goes on. The quiet background of
+    /// a shrunk plan.
+    Median,
+    /// Probabilistic concurrency testing (Burckhardt et al., ASPLOS 2010), for messages: nodes have random priorities, and
+    /// the higher a sender's, the lower the quantile of its messages' delays.
+    Pct {
+        /// How often the sender of the moment falls to the lowest priority, plus one.
+        depth: u32,
+        /// The points of change are drawn among that many messages.
+        messages: u64,
+    },
+}
+
+impl Draws {
+    fn is_chance(&self) -> bool {
+        *self == Self::Chance
+    }
 }
 
 /// One draw of the network, by its name, and what it shall be.
 ///
 /// "The third message from n1 to n2 takes 40 ms": `from = "n1", to = "n2", ordinal = 3, delay = "40ms"`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Override {
     /// The sender's name.
@@ -65,6 +104,7 @@ pub struct Override {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Which of them, counted from 1. Retransmissions and copies that the network makes are not counted.
+    #[schemars(range(min = 1))]
     pub ordinal: u64,
     /// What happens to it.
     #[serde(flatten)]
@@ -72,7 +112,7 @@ pub struct Override {
 }
 
 /// What an override sets. Fields that are absent stay as they were drawn.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OverrideFate {
     /// The one-way delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,6 +155,8 @@ impl Plan {
             seed,
             until,
             ties: Ties::default(),
+            draws: Draws::default(),
+            operations: None,
             knobs: toml::Table::new(),
             faults: FaultPlan::none(),
             overrides: Vec::new(),
@@ -140,7 +182,7 @@ impl Plan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Something is named that does not exist.
-    #[error("{place}: there is no {what} `{name}`{}; there are: {}", hint(.nearest), listed(.known))]
+    #[error("{place}: there is no {what} `{name}`; there are: {}{}", listed(.known), hint(.nearest))]
     Unknown {
         /// Node, service or region.
         what: &'static str,
@@ -188,7 +230,7 @@ impl Plan {
         if plan.format != FORMAT {
             return Err(format!("the plan has format {}, this version reads format {FORMAT}", plan.format));
         }
-        plan.faults.validate()?;
+        plan.faults.check_in(text).map_err(|error| error.message)?;
         Ok(plan)
     }
     /// The text that [`Plan::from_toml`] reads; canonical: equal plans have equal texts.

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     task::{Context, Poll},
@@ -10,9 +11,9 @@ use std::{
 use crate::{
     executor::task::{Fetched, TaskFuture},
     fault::engine::FaultEngine,
-    net::{Link, PlannedOverride, Topology, regions::Regions},
+    net::{Link, PlannedOverride, Topology, draws::DrawRule, regions::Regions},
     node::{Node, NodeId, NodeSpec},
-    plan::{OverrideFate, Plan, PlanError},
+    plan::{OverrideFate, Plan, PlanError, Ties},
     protocol::Protocol,
     record::{Ending, FaultRecord, Origin, Recorder, Recording, RecordingLevel},
     rng::{Key, Rng},
@@ -134,6 +135,15 @@ impl Sim {
         core.net.regions = Some(regions);
         core.net.epoch += 1;
     }
+    /// Ends the run at the first check of an `always` property that fails.
+    pub fn stop_at_first_violation(&mut self) {
+        self.world.core.borrow_mut().stop_at_violation = true;
+    }
+    /// The names of all nodes and of their services, in order of creation.
+    pub fn roster(&self) -> Vec<(String, String)> {
+        let core = self.world.core.borrow();
+        core.nodes.iter().map(|node| (node.name.to_string(), node.service.to_string())).collect()
+    }
     /// Makes a property known, so that one that is never checked is seen not to hold.
     pub fn expect_property(&mut self, kind: crate::record::PropertyKind, statement: &str) {
         self.world.core.borrow_mut().recorder.declare_property(kind, statement);
@@ -142,7 +152,7 @@ impl Sim {
     /// Runs to the plan's end, or until nothing is left to happen, or until a node's code panics.
     ///
     /// # Errors
-    /// When the plan names somebody who does not exist.
+    /// When the plan names somebody who does not exist, or a value of it is out of its range.
     pub fn run(self) -> Result<Recording, PlanError> {
         self.prepare()?;
         let ending = self.main_loop();
@@ -150,7 +160,24 @@ impl Sim {
     }
 
     fn prepare(&self) -> Result<(), PlanError> {
+        self.plan.faults.validate().map_err(PlanError::Invalid)?;
         let mut core = self.world.core.borrow_mut();
+        if self.plan.ties == Ties::Seeded {
+            let key = core.root.fork("ties").word();
+            core.queue.permute_ties(key);
+        }
+        core.net.draws = DrawRule::of(self.plan.draws, &core.root);
+        if let Some(operations) = &self.plan.operations {
+            let mut known = BTreeMap::new();
+            for (name, numbers) in operations {
+                let client = core.find(name).ok_or_else(|| {
+                    let names = core.nodes.iter().map(|n| n.name.to_string()).collect();
+                    PlanError::unknown("node", name, "operations".to_owned(), names)
+                })?;
+                known.insert(client, numbers.clone());
+            }
+            core.operations = Some(known);
+        }
         core.plan_faults()?;
         for one in &self.plan.overrides {
             let find = |name: &str| {

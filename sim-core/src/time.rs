@@ -201,7 +201,7 @@ impl FromStr for Duration {
             "us" | "µs" => 1_000,
             "ms" => 1_000_000,
             "s" => 1_000_000_000,
-            "min" | "m" => 60_000_000_000,
+            "min" => 60_000_000_000,
             "h" => 3_600_000_000_000,
             _ => return Err(wrong()),
         };
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_duration_is_refused_with_the_units() {
-        for text in ["", "5", "ms", "5 parsecs", "-1s", "1.2.3s", "0.1ns", "99999999999999h"] {
+        for text in ["", "5", "5m", "ms", "5 parsecs", "-1s", "1.2.3s", "0.1ns", "99999999999999h"] {
             let error = text.parse::<Duration>().unwrap_err().to_string();
             assert!(error.contains("ns, us, ms, s, min, h"), "{error}");
         }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use serde_json::Value;
-use sim_core::record::Recording;
+use sim_core::record::{Recording, TraceId};
 
 use crate::{
     openmetrics::write_openmetrics,
@@ -60,6 +60,10 @@ pub struct Written {
     pub traces: Vec<PathBuf>,
     /// How many spans they hold.
     pub spans: u64,
+    /// Those of them that hold the trace that was asked for.
+    pub holding: Vec<PathBuf>,
+    /// The size of all files together.
+    pub bytes: u64,
     /// `metrics.jsonl`.
     pub metrics_otlp: PathBuf,
     /// `metrics.prom`.
@@ -70,7 +74,10 @@ pub struct Written {
     pub summary: PathBuf,
 }
 
-/// Writes a run's folder, and makes it where there is none. Files of an earlier run are replaced, and trace files that this
+/// The files of a run's folder that are not trace files.
+const OTHER_FILES: [&str; 4] = ["metrics.jsonl", "metrics.prom", "plan.toml", "summary.json"];
+
+/// Writes a run's folder, and makes it where there is none. Which files hold the trace `wanted` is found out on the way. Files of an earlier run are replaced, and trace files that this
 /// run has no more are removed, so that the folder is of one run; other files stay.
 ///
 /// # Errors
@@ -80,34 +87,77 @@ pub fn write_run(
     recording: &Recording,
     options: &ExportOptions,
     summary: &Value,
+    wanted: Option<TraceId>,
 ) -> Result<Written, WriteError> {
     fs::create_dir_all(folder).map_err(failed("create", folder))?;
     let mut files = Pending::new(folder);
-    let mut spans = 0;
-    let traces = write_traces(&mut files, trace_requests(recording, options), &mut spans)?;
+    let mut written = Written::default();
+    write_traces(&mut files, trace_requests(recording, options), wanted, &mut written)?;
 
-    let metrics_otlp = files.create("metrics.jsonl")?;
+    let [metrics_otlp, metrics_text, plan, path_of_summary] = OTHER_FILES;
+    written.metrics_otlp = files.create(metrics_otlp)?;
     for request in metric_requests(recording, options) {
         files.write(&json_line(&request))?;
     }
-    let metrics_text = files.create("metrics.prom")?;
+    written.metrics_text = files.create(metrics_text)?;
     files.write_with(|out| write_openmetrics(recording, options, out))?;
-    let plan = files.create("plan.toml")?;
+    written.plan = files.create(plan)?;
     files.write(recording.origin.plan.as_bytes())?;
-    let path_of_summary = files.create("summary.json")?;
+    written.summary = files.create(path_of_summary)?;
     files.write(format!("{summary:#}\n").as_bytes())?;
 
-    let kept = traces.len();
     files.publish()?;
-    remove_older_traces(folder, kept)?;
-    Ok(Written { traces, spans, metrics_otlp, metrics_text, plan, summary: path_of_summary })
+    remove_older_traces(folder, written.traces.len())?;
+    for path in written.traces.iter().cloned().chain(OTHER_FILES.map(|name| folder.join(name))) {
+        written.bytes += fs::metadata(&path).map_err(failed("read", &path))?.len();
+    }
+    Ok(written)
+}
+
+/// Whether a span of that trace is in a request. (Links to it do not count.)
+fn holds(request: &ExportTraceServiceRequest, trace: TraceId) -> bool {
+    let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+    scopes.flat_map(|scope| &scope.spans).any(|span| span.trace_id == trace.0)
 }
 
 /// A request as one line of OTLP/JSON.
 fn json_line(request: &impl JsonRequest) -> Vec<u8> {
-    let mut line = request.to_json();
+    let mut line = without_empty_fields(&request.to_json());
     line.push(b'\n');
     line
+}
+
+/// Fields that say nothing: in OTLP/JSON what is absent is empty. They are a fifth of a trace file.
+const EMPTY_FIELDS: [&[u8]; 9] = [
+    br#","traceState":"""#,
+    br#","flags":0"#,
+    br#","attributes":[]"#,
+    br#","droppedAttributesCount":0"#,
+    br#","events":[]"#,
+    br#","droppedEventsCount":0"#,
+    br#","links":[]"#,
+    br#","droppedLinksCount":0"#,
+    br#","entityRefs":[]"#,
+];
+
+/// A JSON text without its empty fields. None of them can be met inside a text value: there every quotation mark has a
+/// backslash before it. A number that begins with 0 is 0: all of these are whole.
+fn without_empty_fields(json: &[u8]) -> Vec<u8> {
+    let mut lean = Vec::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(comma) = rest.iter().position(|&byte| byte == b',') {
+        lean.extend_from_slice(&rest[..comma]);
+        rest = &rest[comma..];
+        match EMPTY_FIELDS.iter().find(|field| rest.starts_with(field)) {
+            Some(field) => rest = &rest[field.len()..],
+            None => {
+                lean.push(b',');
+                rest = &rest[1..];
+            }
+        }
+    }
+    lean.extend_from_slice(rest);
+    lean
 }
 
 /// The two requests that have a JSON form.
@@ -132,9 +182,10 @@ fn trace_file_name(number: usize) -> String {
 fn write_traces(
     files: &mut Pending,
     requests: impl Iterator<Item = ExportTraceServiceRequest>,
-    spans: &mut u64,
-) -> Result<Vec<PathBuf>, WriteError> {
-    let mut paths = Vec::new();
+    wanted: Option<TraceId>,
+    written: &mut Written,
+) -> Result<(), WriteError> {
+    let paths = &mut written.traces;
     let (mut bytes_in_file, mut spans_in_file) = (0, 0);
     for request in requests {
         for (request, line) in lines_that_fit(request, FILE_BYTES_MAX) {
@@ -147,10 +198,15 @@ fn write_traces(
             files.write(&line)?;
             bytes_in_file += line.len();
             spans_in_file += count;
-            *spans += count as u64;
+            written.spans += count as u64;
+            if let (Some(path), true) = (paths.last(), wanted.is_some_and(|trace| holds(&request, trace)))
+                && !written.holding.contains(path)
+            {
+                written.holding.push(path.clone());
+            }
         }
     }
-    Ok(paths)
+    Ok(())
 }
 
 /// The lines of a request, halved until each is shorter than the limit (JSON can be six times as long as the encoded
@@ -271,8 +327,8 @@ pub enum ReadError {
     },
     /// A line is not what it should be.
     #[error(
-        "{} line {line}: {reason}; expected one OTLP request as JSON a line (an object with `resourceSpans`), as in the \
-         trace files of a run",
+        "{} is no trace file, line {line}: {reason}; a trace file (trace-000.jsonl and so on in the folder of a run) has one \
+         OTLP request as JSON a line: an object with `resourceSpans`",
         path.display()
     )]
     Line {

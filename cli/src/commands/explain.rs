@@ -1,10 +1,11 @@
-//! `explain`: a lab's page.
+//! `explain`: a lab's page, or the page about faults.
 
 use clap::Args;
 use scenarios::lab::{LabEntry, find_in};
 use serde_json::json;
 
 use crate::{
+    asked::Asked,
     console::Console,
     document,
     failure::{Failure, Status},
@@ -12,10 +13,10 @@ use crate::{
     show,
 };
 
-/// Show a lab's page: its story, questions, variants, knobs and faults
+/// Show a lab's page, or `explain faults`: every kind of fault and how it is written
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
-    /// The lab
+    /// The lab; or faults
     pub(crate) name: String,
     /// Show the answers too, as measured under seed 1
     #[arg(long)]
@@ -25,11 +26,21 @@ pub(crate) struct ExplainArguments {
     json: bool,
 }
 
+/// The page that is of no lab.
+pub(crate) const FAULTS: &str = "faults";
+
 pub(crate) fn carry_out(
     labs: &[LabEntry],
     arguments: &ExplainArguments,
     console: &mut Console<'_>,
 ) -> Result<Status, Failure> {
+    if arguments.name == FAULTS && find_in(labs, FAULTS).is_err() {
+        match arguments.json {
+            true => console.print_raw(document::text(&show::fault_page::document()).as_bytes())?,
+            false => console.print(&show::fault_page::page(console.width()))?,
+        }
+        return Ok(Status::AsExpected);
+    }
     let lab = find_in(labs, &arguments.name)?;
     if arguments.json {
         console.print_raw(document::text(&page_document(lab, arguments.answers)?).as_bytes())?;
@@ -40,7 +51,7 @@ pub(crate) fn carry_out(
         false => None,
         true => {
             let plans = lab.variants().iter().map(|one| plan(one.name)).collect::<Result<_, _>>()?;
-            Some(Session::run(lab, plans, console.shows_progress())?)
+            Some(Session::run(lab, plans, Asked::default(), console.shows_progress())?)
         }
     };
     console.print(&show::page(lab, runs.as_ref(), console.width())?)?;
@@ -51,8 +62,11 @@ fn page_document(lab: &LabEntry, with_answers: bool) -> Result<serde_json::Value
     let variants = lab.variants();
     let plan = lab.plan(variants.first().map_or("", |one| one.name), 1, &[])?;
     let faults: Vec<String> = plan.faults.faults().iter().map(ToString::to_string).collect();
-    let predict: Vec<serde_json::Value> = show::predictions(&lab.story().text)
-        .into_iter()
+    let story = lab.story();
+    let predict: Vec<serde_json::Value> = story
+        .predict
+        .iter()
+        .zip(&story.answers)
         .map(|(question, answer)| {
             if with_answers {
                 json!({ "question": question, "answer": answer })
@@ -66,10 +80,10 @@ fn page_document(lab: &LabEntry, with_answers: bool) -> Result<serde_json::Value
         "shelf": lab.shelf(),
         "title": lab.title(),
         "about": document::value(&lab.about()),
-        "story": show::told(&lab.story().text),
+        "story": show::told(story),
         "predict": predict,
-        "watch": lab.story().watch,
-        "try_next": lab.story().try_next,
+        "watch": story.watch,
+        "try_next": story.try_next,
         "variants": document::value(&variants),
         "knobs": document::value(&document::knobs(lab)?),
         "faults": faults,

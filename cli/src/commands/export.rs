@@ -4,13 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use viz::{files::read_trace_files, otlp::count_spans};
+use viz::{
+    files::{ReadError, read_trace_files},
+    otlp::count_spans,
+};
 
 use crate::{
     console::Console,
-    delivery::{Receiver, not_acknowledged, trace_files},
+    delivery::{Receiver, not_acknowledged, quoted, trace_files},
     document,
     failure::{Failure, Status},
+    input,
 };
 
 /// Send trace files that were written with --out, later or again
@@ -40,8 +44,19 @@ pub(crate) fn carry_out(arguments: &ExportArguments, console: &mut Console<'_>) 
             }
         }
     }
-    let requests = read_trace_files(&files)
-        .map_err(|error| Failure::Export(format!("{error}. Nothing was sent; the files are as they were")))?;
+    let requests = read_trace_files(&files).map_err(|error| {
+        // A plan lies beside the traces, and is easily taken for one of them.
+        let plan = match &error {
+            ReadError::Line { path, .. } if input::plan(path).is_ok() => {
+                format!(
+                    "; this is a plan: run it with `shaketable replay {}`",
+                    quoted(&path.display().to_string())
+                )
+            }
+            _ => String::new(),
+        };
+        Failure::usage(format!("{error}{plan}. Nothing was sent"))
+    })?;
     let spans: u64 = requests.iter().map(|request| count_spans(request) as u64).sum();
     let report = receiver.send_traces(requests)?;
     let complaint = not_acknowledged(&report, spans, &arguments.paths, receiver.endpoint());

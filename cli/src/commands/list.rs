@@ -58,7 +58,7 @@ fn chosen<'l>(labs: &'l [LabEntry], arguments: &ListArguments) -> Result<Vec<&'l
             } else {
                 format!("there are: {}", all.join(", "))
             };
-            Err(Failure::usage(format!("no lab has the {what} `{given}`{near} ({there})")))
+            Err(Failure::usage(format!("no lab has the {what} `{given}`; {there}{near}")))
         }
         _ => Ok(()),
     };

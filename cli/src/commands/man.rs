@@ -51,5 +51,5 @@ fn subcommand(program: &clap::Command, name: &str) -> Result<clap::Command, Fail
     let known: Vec<&str> = program.get_subcommands().map(clap::Command::get_name).collect();
     let near = nearest(name, known.iter().copied());
     let near = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-    Err(Failure::usage(format!("there is no command `{name}`{near} (the commands are {})", known.join(", "))))
+    Err(Failure::usage(format!("there is no command `{name}`; the commands are {}{near}", known.join(", "))))
 }

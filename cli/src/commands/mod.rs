@@ -1,11 +1,13 @@
 //! The subcommands, one file each.
 
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod replay;
+mod results;
 pub(crate) mod scenario;
 
 use scenarios::lab::LabEntry;
@@ -29,6 +31,7 @@ pub(crate) fn carry_out(
         Command::Explain(arguments) => explain::carry_out(labs, &arguments, console),
         Command::Replay(arguments) => replay::carry_out(labs, &arguments, console),
         Command::Export(arguments) => export::carry_out(&arguments, console),
+        Command::Check(arguments) => check::carry_out(&arguments, console),
         Command::Completions(arguments) => completions::carry_out(labs, &arguments, console),
         Command::Man(arguments) => man::carry_out(&arguments, console),
     }

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use scenarios::lab::{LabEntry, find_in};
 
+use super::results::{self, ResultArguments};
 use crate::{
+    asked::Asked,
     console::Console,
-    delivery::{Delivery, DeliveryArguments},
-    document::{self, RunDocument},
     failure::{Failure, Status},
     input,
     runs::Session,
-    show,
 };
 
 /// Run a lab: all variants under one seed, side by side
@@ -29,14 +28,11 @@ pub(crate) struct ScenarioArguments {
     /// Set a knob otherwise, with its unit: ttl=500ms; may be repeated
     #[arg(long, value_name = "KNOB=VALUE")]
     set: Vec<String>,
-    /// Faults from a file (TOML) instead of the lab's own
+    /// Faults from a file (TOML) instead of the lab's own; `shaketable explain faults` has the kinds
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
-    /// Print one JSON document instead
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    delivery: DeliveryArguments,
+    results: ResultArguments,
 }
 
 pub(crate) fn carry_out(
@@ -45,7 +41,6 @@ pub(crate) fn carry_out(
     console: &mut Console<'_>,
 ) -> Result<Status, Failure> {
     let lab = find_in(labs, &arguments.name)?;
-    let delivery = arguments.delivery.read(console)?;
     let faults = arguments.faults.as_deref().map(input::faults).transpose()?;
     let all = || lab.variants().into_iter().map(|variant| variant.name.to_owned()).collect();
     let variants: Vec<String> = if arguments.variant.is_empty() { all() } else { arguments.variant.clone() };
@@ -60,32 +55,13 @@ pub(crate) fn carry_out(
             });
         }
     }
-    let session = Session::run(lab, plans, console.shows_progress())?;
-    tell(&session, &delivery, arguments.json, &arguments.delivery.jaeger, console)
-}
-
-/// Shows runs and lets them out: the end of `scenario` and of `replay`.
-pub(super) fn tell(
-    session: &Session<'_>,
-    delivery: &Delivery,
-    json: bool,
-    jaeger: &str,
-    console: &mut Console<'_>,
-) -> Result<Status, Failure> {
-    if !json {
-        // Before anything is sent: that may take long, and may fail.
-        console.print(&show::session(session, console.width()))?;
-        console.flush()?;
-    }
-    let delivered = delivery.carry_out(session);
-    if json {
-        console.print_raw(document::text(&RunDocument::of(session, delivered.as_ref())).as_bytes())?;
-    } else {
-        let width = console.width();
-        console.print(&show::ending(session, delivered.as_ref(), delivery.epoch(), jaeger, width))?;
-    }
-    match delivered.and_then(|delivered| delivered.complaint) {
-        Some(complaint) => Err(Failure::Export(complaint)),
-        None => Ok(session.status()),
-    }
+    let asked = Asked {
+        variants: arguments.variant.clone(),
+        set: arguments.set.clone(),
+        faults_from: arguments.faults.clone(),
+        plan_from: None,
+    };
+    let delivery = arguments.results.read(console, lab, &plans, &asked)?;
+    let session = Session::run(lab, plans, asked, console.shows_progress())?;
+    results::tell(&session, &delivery, &arguments.results, console)
 }

@@ -3,11 +3,12 @@
 //! The story is the text at the head of the lab's file; variants, knobs and faults come from its code. Answers are shown
 //! only to those who ask for them.
 
-use scenarios::lab::LabEntry;
+use scenarios::lab::{LabEntry, story::Story};
 use sim_core::plan::Plan;
 use viz::terminal::duration;
 
 use super::{
+    readable::readable,
     table::kind_name,
     text::{columns, hanging, spread, wrapped},
 };
@@ -18,39 +19,35 @@ use crate::{
     runs::Session,
 };
 
-/// Sections that have a place of their own on the page.
-const SPECIAL: [&str; 3] = ["Predict", "Watch", "Try next"];
-
 /// The page. With the runs of one seed, what was measured in them is shown as answers.
 pub(crate) fn page(lab: &LabEntry, answers: Option<&Session<'_>>, width: usize) -> Result<String, Failure> {
     let about = lab.about();
     let right = format!("{} / {}, {} long", lab.shelf(), lab.name(), duration(about.until));
     let (left, right) = spread(lab.title(), &right, width);
     let mut out = format!("{}{}\n\n", painted(BOLD, left), painted(DIM, right));
-    let sections = sections(&lab.story().text);
-    for (heading, body) in &sections {
-        if SPECIAL.iter().all(|special| special != heading) {
-            if !heading.is_empty() {
-                out.push_str(&heading_of(heading));
-            }
-            out.push_str(&prose(body, if heading.is_empty() { "" } else { "  " }, width));
-        }
+    // The questions come before the story: it answers some of them.
+    let story = lab.story();
+    out.push_str(list("Predict, before you read on and run it", &story.predict, width).trim_start());
+    if answers.is_none() {
+        let told = format!("the answers, when you have yours: shaketable explain {} --answers", lab.name());
+        out.push_str(&painted(DIM, wrapped(&told, "    ", width).trim_end()));
+        out.push('\n');
     }
-    let (questions, told): (Vec<String>, Vec<String>) = predictions(&lab.story().text).into_iter().unzip();
-    out.push_str(&list("Predict, before you run it", &questions, width));
-    match answers {
-        None => {
-            let told = format!("the answers: shaketable explain {} --answers", lab.name());
-            out.push_str(&painted(DIM, wrapped(&told, "    ", width).trim_end()));
-            out.push('\n');
+    out.push('\n');
+    for (heading, body) in story.sections() {
+        if !heading.is_empty() {
+            out.push_str(&heading_of(heading));
         }
-        Some(session) => out.push_str(&measured(session, &told, width)),
+        out.push_str(&prose(&body, if heading.is_empty() { "" } else { "  " }, width));
     }
     out.push_str(&variants(lab, width));
     out.push_str(&knob_list(lab, width)?);
     out.push_str(&faults(&lab.plan(lab.variants().first().map_or("", |one| one.name), 1, &[])?, width));
-    out.push_str(&list("Watch", &lab.story().watch, width));
-    out.push_str(&list("Try next", &lab.story().try_next, width));
+    out.push_str(&list("Watch", &story.watch, width));
+    out.push_str(&list("Try next", &story.try_next, width));
+    if let Some(session) = answers {
+        out.push_str(&measured(session, &story.answers, width));
+    }
     out.push_str(&format!("\n{}\n  shaketable scenario {} --seed 42\n", painted(BOLD, "Run it"), lab.name()));
     Ok(out)
 }
@@ -67,60 +64,16 @@ fn list(heading: &str, items: &[String], width: usize) -> String {
     format!("{}{items}", heading_of(heading))
 }
 
-/// The sections of a story: heading and lines. The first has no heading; the title is left out.
-fn sections(text: &str) -> Vec<(&str, Vec<&str>)> {
-    let mut sections = vec![("", Vec::new())];
-    for line in text.lines() {
-        if let Some(heading) = line.strip_prefix("## ") {
-            sections.push((heading.trim(), Vec::new()));
-        } else if !line.starts_with("# ")
-            && let Some((_, lines)) = sections.last_mut()
-        {
-            lines.push(line);
-        }
-    }
-    sections
-}
-
 /// The story itself, as Markdown: without the sections that are shown apart, so without answers.
-pub(crate) fn told(text: &str) -> String {
+pub(crate) fn told(story: &Story) -> String {
     let mut out = String::new();
-    for (heading, lines) in sections(text).iter().filter(|(heading, _)| !SPECIAL.contains(heading)) {
+    for (heading, lines) in story.sections() {
         if !heading.is_empty() {
             out.push_str(&format!("## {heading}\n"));
         }
         lines.iter().for_each(|line| out.push_str(&format!("{line}\n")));
     }
     out.trim().to_owned()
-}
-
-/// The questions under `## Predict`, each with its answer: what follows the question mark, for those who ask for it.
-pub(crate) fn predictions(text: &str) -> Vec<(String, String)> {
-    let sections = sections(text);
-    let Some((_, lines)) = sections.iter().find(|(heading, _)| *heading == "Predict") else {
-        return Vec::new();
-    };
-    let mut items: Vec<String> = Vec::new();
-    let mut open = false;
-    for line in lines.iter().map(|line| line.trim()) {
-        let item = line.strip_prefix("- ").or_else(|| line.strip_prefix("* "));
-        match (item, items.last_mut()) {
-            _ if line.is_empty() => open = false,
-            (None, Some(last)) if open => {
-                last.push(' ');
-                last.push_str(line);
-            }
-            _ => {
-                items.push(item.unwrap_or(line).to_owned());
-                open = true;
-            }
-        }
-    }
-    let asked = |item: String| match item.split_once('?') {
-        Some((question, answer)) => (format!("{question}?"), answer.trim().to_owned()),
-        None => (item, String::new()),
-    };
-    items.into_iter().map(asked).collect()
 }
 
 /// Markdown as plain text: paragraphs and list items are wrapped, tables are set in columns, indented and fenced lines stay as
@@ -211,9 +164,14 @@ fn measured(session: &Session<'_>, told: &[String], width: usize) -> String {
     out.push_str(&heading_of(&format!("Measured under seed {}", session.seed)));
     for outcome in &session.outcomes {
         out.push_str(&format!("  {}\n", outcome.variant()));
-        for verdict in session.verdicts(outcome) {
+        for verdict in session.verdicts(outcome).filter(|verdict| verdict.asked) {
             let measured = verdict.error.as_deref().unwrap_or(&verdict.measured);
-            out.push_str(&hanging(&format!("{}: {measured}", verdict.name), "    - ", "      ", width));
+            out.push_str(&hanging(
+                &format!("{}: {}", verdict.name, readable(measured)),
+                "    - ",
+                "      ",
+                width,
+            ));
         }
     }
     out
@@ -246,12 +204,22 @@ fn knob_list(lab: &LabEntry, width: usize) -> Result<String, Failure> {
     }
     let mut out = heading_of("Knobs (--set NAME=VALUE)");
     for knob in knobs {
-        let allowed = match (&knob.range, knob.choices.is_empty()) {
-            (Some(range), _) => format!("{}, {range}", knob.unit),
-            (None, false) => knob.choices.join(" | "),
-            (None, true) => knob.unit.to_owned(),
+        // A duration is written with its unit.
+        let unit = match (knob.kind, knob.unit.as_str()) {
+            (_, "") | ("duration", _) => String::new(),
+            (_, unit) => format!(" in {unit}"),
         };
-        let (left, right) = spread(&format!("  {}={}", knob.name, knob.default), &allowed, width);
+        let allowed = match (&knob.range, knob.choices.is_empty()) {
+            (Some(range), _) => format!("{}{unit}, {range}", knob.kind),
+            (None, false) => knob.choices.join(" | "),
+            (None, true) => format!("{}{unit}", knob.kind),
+        };
+        let head = format!("  {}={}", knob.name, knob.default);
+        let fits = columns(&head) + 2 + columns(&allowed) <= width;
+        let (left, right) = match fits {
+            true => spread(&head, &allowed, width),
+            false => (head, format!("\n{}", hanging(&allowed, "    ", "      ", width).trim_end())),
+        };
         out.push_str(&format!("{left}{}\n", painted(DIM, right)));
         out.push_str(&wrapped(&knob.help, "    ", width));
     }
@@ -264,7 +232,7 @@ fn faults(plan: &Plan, width: usize) -> String {
         out.push_str("  none: what goes wrong comes from the inside\n");
     }
     for fault in plan.faults.faults() {
-        out.push_str(&hanging(&fault.to_string(), "  - ", "    ", width));
+        out.push_str(&hanging(&readable(&fault.to_string()), "  - ", "    ", width));
     }
     out
 }
@@ -274,17 +242,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_follows_its_question() {
-        let text = "# T\n\n## Predict\n- How many? A\n  hundred.\n- Why?\n\n## Watch\nIt.\n";
-        let pair = |question: &str, answer: &str| (question.to_owned(), answer.to_owned());
-        assert_eq!(predictions(text), [pair("How many?", "A hundred."), pair("Why?", "")]);
-    }
-
-    #[test]
     fn markdown_is_set_as_text() {
-        let text = "# Title\n\nOne **hot** page\nand a cache.\n\n- a list\n  of two\n- items\n\n```\nx = 1\n```\n\n| a | b |\n|---|---|\n| long | two or three words |\n\n## Predict\nWhy?\n";
-        let sections = sections(text);
-        assert_eq!(sections[1].0, "Predict");
+        let source = "# Title\n\nOne **hot** page\nand a cache.\n\n- a list\n  of two\n- items\n\n```\nx = 1\n```\n\n| a | b |\n|---|---|\n| long | two or three words |\n\n## Predict\nWhy?\n";
+        let source: String = source.lines().map(|line| format!("//! {line}\n")).collect();
+        let story = Story::of_source(&source);
+        let sections = story.sections();
+        assert_eq!((sections.len(), sections[0].0), (1, ""));
         let page = prose(&sections[0].1, "", 20);
         assert_eq!(
             page,

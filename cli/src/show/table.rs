@@ -4,7 +4,10 @@ use anstyle::Style;
 use scenarios::lab::variants::VariantKind;
 use viz::terminal::number;
 
-use super::text::{columns, hanging};
+use super::{
+    readable::readable,
+    text::{columns, hanging},
+};
 use crate::{
     console::{BAD, BOLD, DIM, GOOD, painted},
     runs::{Outcome, Session, is_goal},
@@ -122,7 +125,7 @@ fn goals(session: &Session<'_>) -> Vec<Row> {
     let cell = |name: &str, outcome: &Outcome| {
         let verdict = session.verdicts(outcome).find(|verdict| is_goal(verdict) && verdict.name == name);
         // A goal that the lab asks of other variants only: its figure may still be far from it.
-        let Some(verdict) = verdict else { return plain("not asked") };
+        let Some(verdict) = verdict.filter(|verdict| verdict.asked) else { return plain("not asked") };
         let text = match (&verdict.error, verdict.met) {
             (Some(_), _) => "unknown",
             (None, true) => "met",
@@ -143,7 +146,7 @@ fn figures(session: &Session<'_>) -> Vec<Row> {
     rows.map(|figure| {
         row(session, &figure.name, |outcome| {
             let value = figure.values.iter().find(|value| value.variant == outcome.variant());
-            plain(value.map_or("-", |value| value.text.as_str()))
+            plain(readable(value.map_or("-", |value| value.text.as_str())))
         })
     })
     .collect()

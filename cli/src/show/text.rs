@@ -63,6 +63,14 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", viz::terminal::number(count as f64))
 }
 
+/// The size of files: `353 MB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
+    let fits = units.into_iter().find(|(_, unit)| bytes as f64 >= *unit);
+    let (unit, of) = fits.unwrap_or(("B", 1.0));
+    format!("{} {unit}", viz::terminal::number(bytes as f64 / of))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

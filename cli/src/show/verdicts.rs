@@ -7,7 +7,10 @@ use scenarios::lab::{
     verdict::{Expected, VariantJudgement, VerdictKind},
 };
 
-use super::text::{hanging, spread};
+use super::{
+    readable::readable_pair,
+    text::{hanging, spread},
+};
 use crate::{
     console::{BAD, BOLD, DIM, GOOD, NOTE, painted},
     runs::{Outcome, Session, is_goal},
@@ -35,7 +38,7 @@ fn note(judged: &VariantJudgement, indent: &str, width: usize) -> String {
 }
 
 fn variant(session: &Session<'_>, outcome: &Outcome, with_note: bool, width: usize) -> String {
-    let verdicts: Vec<&Verdict> = session.verdicts(outcome).collect();
+    let verdicts: Vec<&Verdict> = session.verdicts(outcome).filter(|verdict| verdict.asked).collect();
     let Some(judged) = session.judged(outcome) else { return String::new() };
     let (told, style) = summary(judged, &verdicts);
     let mut out = format!("{}: {}\n", painted(BOLD, outcome.variant()), painted(style, told));
@@ -76,7 +79,10 @@ fn one(verdict: &Verdict, strict: bool, width: usize) -> String {
     let mut out = format!("{left}{}\n", painted(style, right));
     let detail = match &verdict.error {
         Some(error) => error.clone(),
-        None => format!("{}; wanted: {}", verdict.measured, verdict.bound),
+        None => {
+            let (measured, bound) = readable_pair(&verdict.measured, &verdict.bound);
+            format!("{measured}; wanted: {bound}")
+        }
     };
     out.push_str(&painted(DIM, hanging(&detail, "    ", "    ", width).trim_end()));
     out.push('\n');

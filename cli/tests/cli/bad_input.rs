@@ -10,6 +10,7 @@ fn refused(arguments: &[&str]) -> String {
     let ran = run(arguments);
     assert_eq!(ran.status, Status::Usage, "{arguments:?}: {}{}", ran.out, ran.error);
     assert_eq!(ran.out, "", "{arguments:?}");
+    assert!(!ran.error.contains("?;"), "a question ends its sentence: {}", ran.error);
     ran.error.trim_end().to_owned()
 }
 
@@ -21,15 +22,15 @@ fn till(arguments: &[&str]) -> String {
 fn an_unknown_lab_is_answered_with_the_nearest() {
     for command in ["scenario", "explain"] {
         insta::allow_duplicates! {
-            insta::assert_snapshot!(refused(&[command, "till-qeue"]), @"error: there is no lab `till-qeue`; did you mean `till-queue`?; `list` shows all 3");
+            insta::assert_snapshot!(refused(&[command, "till-qeue"]), @"error: there is no lab `till-qeue`; `list` shows all 3; did you mean `till-queue`?");
         }
     }
 }
 
 #[test]
 fn an_unknown_variant_or_knob_is_answered_with_all_of_them() {
-    insta::assert_snapshot!(till(&["--variant", "gaurded"]), @"error: the lab `till-queue` has no variant `gaurded`; did you mean `guarded`?; its variants are open, guarded, half-guarded");
-    insta::assert_snapshot!(till(&["--set", "rte=3"]), @"error: there is no knob `rte`; did you mean `rate`? (the knobs are rate, work, door, panics)");
+    insta::assert_snapshot!(till(&["--variant", "gaurded"]), @"error: the lab `till-queue` has no variant `gaurded`; its variants are open, guarded, half-guarded; did you mean `guarded`?");
+    insta::assert_snapshot!(till(&["--set", "rte=3"]), @"error: there is no knob `rte`; the knobs are rate, work, door, panics; did you mean `rate`?");
     insta::assert_snapshot!(till(&["--set", "rate"]), @"error: `rate` sets no knob: write knob=value, such as rate=60.0");
 }
 
@@ -67,9 +68,9 @@ fn a_misspelt_option_or_command_is_answered_with_the_nearest() {
 
 #[test]
 fn what_no_lab_has_is_answered_with_what_there_is() {
-    insta::assert_snapshot!(refused(&["list", "--shelf", "laod"]), @"error: no lab has the shelf `laod`; did you mean `load`? (there are: load, foundations)");
-    insta::assert_snapshot!(refused(&["list", "--path", "Z"]), @"error: no lab has the path `Z` (there are: A, B)");
-    insta::assert_snapshot!(refused(&["list", "--week", "9"]), @"error: no lab has the week `9` (there are: 3, 4)");
+    insta::assert_snapshot!(refused(&["list", "--shelf", "laod"]), @"error: no lab has the shelf `laod`; there are: load, foundations; did you mean `load`?");
+    insta::assert_snapshot!(refused(&["list", "--path", "Z"]), @"error: no lab has the path `Z`; there are: A, B");
+    insta::assert_snapshot!(refused(&["list", "--week", "9"]), @"error: no lab has the week `9`; there are: 3, 4");
 }
 
 #[test]
@@ -108,8 +109,16 @@ fn a_malformed_file_of_faults_is_shown_with_its_line() {
     insta::assert_snapshot!(refused("[[fault]]\nname = \"rain\"\nwhen = { at = \"1s\" }\nwhat = { link = { loss = 3.0 } }\n"), @r#"
     error: DIR/faults.toml is no file of faults: fault `rain`: loss is a share from 0 to 1, not 3
       |
-    2 | name = "rain"
+    4 | what = { link = { loss = 3.0 } }
+      |                          ^^^
     "#);
+    insta::assert_snapshot!(refused("[[fault]]\nname = \"rain\"\nwhen = { at = \"1s\" }\nlasts = \"1s\"\nwhat = \"restart\"\n"), @r#"
+    error: DIR/faults.toml is no file of faults: fault `rain`: a restart happens at one instant, it cannot last; `crash` with `lasts` keeps a node down
+      |
+    4 | lasts = "1s"
+      |         ^^^^
+    "#);
+    insta::assert_snapshot!(refused("# nothing yet\n"), @"error: DIR/faults.toml is no file of faults: it contains no `[[fault]]`; `fault = []` stands for no faults");
     let told = refused("[[fault\n");
     assert!(told.contains("1 | [[fault"), "{told}");
     assert!(

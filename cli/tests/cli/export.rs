@@ -43,7 +43,7 @@ fn every_span_is_acknowledged_or_told() {
     let arguments = ["scenario", "till-queue", "--otlp", &receiver.url, "--out", text(folder.path())];
     let document = json(&[&arguments[..], &["--json"]].concat());
     let export = &document["export"];
-    assert_eq!(keys(export), ["acknowledged", "complete", "endpoint", "folder", "spans"]);
+    assert_eq!(keys(export), ["acknowledged", "bytes", "complete", "endpoint", "folder", "spans"]);
     let recorded: u64 =
         document["variants"].as_array().unwrap().iter().map(|one| one["spans"].as_u64().unwrap()).sum();
     assert_eq!(export["complete"], true);
@@ -68,8 +68,9 @@ fn every_span_is_acknowledged_or_told() {
 fn an_unreachable_receiver_leaves_the_files_and_the_command_that_sends_them() {
     let folder = tempfile::tempdir().unwrap();
     let url = nobody();
+    let other = tempfile::tempdir().unwrap();
     let ran =
-        run(&["scenario", "wishful", "--variant", "wrong", "--otlp", &url, "--out", text(folder.path())]);
+        run(&["scenario", "wishful", "--variant", "wrong", "--otlp", &url, "--out", text(other.path())]);
     // No span was recorded, so none is missing.
     assert_eq!(ran.status, Status::NotAsExpected, "{}", ran.error);
 
@@ -232,12 +233,22 @@ fn what_cannot_be_exported_is_told() {
     let receiver = Receiver::that_rejects(0);
     run(&["scenario", "till-queue", "--variant", "open", "--out", path]);
     let traces = folder.path().join("open/trace-000.jsonl");
+    let plan = folder.path().join("open/plan.toml");
+    let ran = run(&["export", text(&plan), "--to", &receiver.url]);
+    assert_eq!((ran.status, ran.out.as_str()), (Status::Usage, ""));
+    for part in [
+        "plan.toml is no trace file, line 1: ",
+        "a trace file (trace-000.jsonl and so on in the folder of a run) has one OTLP request",
+        &format!("this is a plan: run it with `shaketable replay {}`. Nothing was sent", text(&plan)),
+    ] {
+        assert!(ran.error.contains(part), "{}", ran.error);
+    }
     let mut content = fs::read_to_string(&traces).unwrap();
     content.push_str("{ not json\n");
     fs::write(&traces, content).unwrap();
     let ran = run(&["export", path, "--to", &receiver.url]);
-    assert_eq!(ran.status, Status::ExportIncomplete);
-    assert!(ran.error.contains("trace-000.jsonl line 2: "), "{}", ran.error);
+    assert_eq!(ran.status, Status::Usage);
+    assert!(ran.error.contains("trace-000.jsonl is no trace file, line 2: "), "{}", ran.error);
     assert!(ran.error.contains("Nothing was sent"), "{}", ran.error);
     assert!(receiver.received().is_empty());
 }

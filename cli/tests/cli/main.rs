@@ -4,8 +4,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod asked;
 mod bad_input;
+mod check;
 mod export;
+mod folder;
 mod pages;
 mod process;
 mod replay;

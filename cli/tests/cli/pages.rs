@@ -13,9 +13,20 @@ fn the_list_has_the_shape_that_scripts_rely_on() {
     assert_eq!(keys(&labs[0]), ["knobs", "modules", "name", "path", "shelf", "title", "variants", "weeks"]);
     assert_eq!(labs[0]["variants"], serde_json::json!(["open", "guarded", "half-guarded"]));
     let knobs = labs[0]["knobs"].as_array().unwrap();
-    assert_eq!(keys(&knobs[0]), ["default", "help", "name", "range", "unit"]);
-    assert_eq!((&knobs[0]["name"], &knobs[0]["unit"]), (&"rate".into(), &"number".into()));
-    assert_eq!((&knobs[1]["default"], &knobs[1]["unit"]), (&"10ms".into(), &"duration".into()));
+    assert_eq!(keys(&knobs[0]), ["default", "help", "kind", "name", "range", "unit"]);
+    let told: Vec<_> = knobs
+        .iter()
+        .map(|knob| ["name", "kind", "unit", "default"].map(|key| knob[key].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ["rate", "number", "1/s", "60.0"],
+            ["work", "duration", "ms", "10ms"],
+            ["door", "choice", "", "open"],
+            ["panics", "switch", "", "false"],
+        ]
+    );
     assert_eq!(knobs[2]["choices"], serde_json::json!(["open", "guarded"]));
 }
 
@@ -60,12 +71,17 @@ fn a_labs_page_hides_its_answers() {
     let page = run(&["explain", "till-queue"]);
     assert_eq!(page.status, Status::AsExpected);
     assert!(!page.out.contains("two and a half"));
+    assert!(
+        page.out.find("For how long").unwrap() < page.out.find("One till serves").unwrap(),
+        "questions come first"
+    );
     assert!(page.out.lines().all(|line| line.chars().count() <= 80));
     insta::assert_snapshot!("explain", page.out);
 
     let answers = run(&["explain", "till-queue", "--answers"]).out;
     assert!(answers.contains("About two and a half seconds"), "{answers}");
     assert!(answers.contains("Measured under seed 1"), "{answers}");
+    assert!(answers.find("two and a half").unwrap() > answers.find("Try next").unwrap(), "answers come last");
     assert!(answers.contains("the queue outlives the pause: largest buy "), "{answers}");
 }
 
@@ -88,6 +104,61 @@ fn a_labs_page_as_a_document() {
 }
 
 #[test]
+fn the_page_about_faults_has_every_kind_with_its_range_and_an_example() {
+    let page = run(&["explain", "faults"]);
+    assert_eq!((page.status, page.error.as_str()), (Status::AsExpected, ""));
+    assert!(
+        page.out.lines().all(|line| line.chars().count() <= 80 && line == line.trim_end()),
+        "{}",
+        page.out
+    );
+    // The kinds that the code knows, as its own error lists them.
+    let error = toml::from_str::<sim_core::fault::Fault>("name = 'x'\nwhen = { at = '1s' }\nwhat = 'none'")
+        .unwrap_err();
+    let kinds: Vec<String> = error
+        .to_string()
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|kind| *kind != "none")
+        .map(str::to_owned)
+        .collect();
+    assert!(kinds.len() >= 13, "{error}");
+    for kind in &kinds {
+        let heading = page
+            .out
+            .lines()
+            .any(|line| line == format!("  {kind}") || line.starts_with(&format!("  {kind}: ")));
+        assert!(heading, "{kind} has its place: {}", page.out);
+        let examples = [format!("what = \"{kind}\""), format!("what = {{ {kind} = ")];
+        assert!(
+            examples.iter().any(|example| page.out.contains(example)),
+            "{kind} has an example: {}",
+            page.out
+        );
+    }
+    for part in [
+        "  slow: number, 0.01 to 1,000,000\n",
+        "    loss: number, 0 to 1; optional\n",
+        "[[override]]",
+        "ordinal: whole number, at least 1\n",
+    ] {
+        assert!(page.out.contains(part), "{part}: {}", page.out);
+    }
+
+    let document = json(&["explain", "faults", "--json"]);
+    assert_eq!(keys(&document), ["examples", "fault", "override"]);
+    let known = document["fault"]["$defs"]["FaultKind"]["oneOf"].as_array().unwrap();
+    assert_eq!(known.len(), kinds.len());
+    let folder = tempfile::tempdir().unwrap();
+    let example =
+        crate::common::file(folder.path(), "faults.toml", document["examples"]["file"].as_str().unwrap());
+    // It is read; that there is no such node is said of the run.
+    let ran = run(&["scenario", "till-queue", "--faults", text(&example)]);
+    assert!(ran.error.contains("there is no node"), "{}", ran.error);
+}
+
+#[test]
 fn shells_complete_commands_options_and_labs() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = run(&["completions", shell]);
@@ -97,7 +168,7 @@ fn shells_complete_commands_options_and_labs() {
         }
         // The other scripts know options only.
         if ["bash", "zsh"].contains(&shell) {
-            assert!(ran.out.contains("till-queue") && ran.out.contains("falling-over"), "{shell}");
+            assert!(ran.out.contains("till-queue") && ran.out.contains("falling-over faults"), "{shell}");
         }
     }
     let ran = run(&["completions", "csh"]);

@@ -131,6 +131,17 @@ fn the_exit_status_is_that_of_the_process() {
 }
 
 #[test]
+fn every_labs_page_fits_into_80_columns() {
+    for lab in scenarios::catalogue() {
+        let output = shaketable().args(["explain", lab.name()]).output().unwrap();
+        for line in text(&output.stdout).lines() {
+            // A table or a listing of the story's own keeps its lines.
+            assert!(line.chars().count() <= 80, "{}: {line}", lab.name());
+        }
+    }
+}
+
+#[test]
 fn the_binary_knows_the_catalogue() {
     let output = shaketable().args(["list", "--json"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));

@@ -25,6 +25,8 @@ fn a_plan_gives_its_recording_again() {
     assert_eq!(again["variants"][0]["altered"], serde_json::json!(["knobs"]));
     let hash = again["variants"][0]["hash"].as_str().unwrap();
     assert!(run(&["replay", text(&plan)]).out.contains(hash));
+    // The folder will do.
+    assert!(run(&["replay", text(plan.parent().unwrap())]).out.contains(hash));
 }
 
 #[test]
@@ -70,19 +72,27 @@ fn a_plan_that_cannot_be_run_says_why() {
         assert_eq!(ran.out, "");
         ran.error.replace(text(folder.path()), "DIR").trim_end().to_owned()
     };
-    insta::assert_snapshot!(refused(&plan.replace("till-queue", "till-qeue")), @"error: DIR/wrong.toml cannot be replayed: there is no lab `till-qeue`; did you mean `till-queue`?; `list` shows all 3");
-    insta::assert_snapshot!(refused(&plan.replace("\"guarded\"", "\"gaurded\"")), @"error: DIR/wrong.toml cannot be replayed: the lab `till-queue` has no variant `gaurded`; did you mean `guarded`?; its variants are open, guarded, half-guarded");
+    insta::assert_snapshot!(refused(&plan.replace("till-queue", "till-qeue")), @"error: DIR/wrong.toml cannot be replayed: there is no lab `till-qeue`; `list` shows all 3; did you mean `till-queue`?");
+    insta::assert_snapshot!(refused(&plan.replace("\"guarded\"", "\"gaurded\"")), @"error: DIR/wrong.toml cannot be replayed: the lab `till-queue` has no variant `gaurded`; its variants are open, guarded, half-guarded; did you mean `guarded`?");
     insta::assert_snapshot!(refused(&plan.replace("rate = 50.0", "rate = 5000.0")), @"error: DIR/wrong.toml cannot be replayed: the knob `rate` cannot be 5000.0: from 1 to 1000 is allowed");
     insta::assert_snapshot!(refused(&plan.replace("seed = 7", "sede = 7")), @r"
     error: DIR/wrong.toml is no plan: TOML parse error at line 4, column 1
       |
     4 | sede = 7
       | ^^^^
-    unknown field `sede`, expected one of `format`, `scenario`, `variant`, `seed`, `until`, `ties`, `knobs`, `fault`, `override`
+    unknown field `sede`, expected one of `format`, `scenario`, `variant`, `seed`, `until`, `ties`, `draws`, `operations`, `knobs`, `fault`, `override`
     ");
     insta::assert_snapshot!(refused(&plan.replace("format = 1", "format = 9")), @"error: DIR/wrong.toml is no plan: the plan has format 9, this version reads format 1");
     let told = refused(&plan.replace("on = \"till\"", "on = \"tlil\""));
     assert!(told.contains("`tlil`") && told.contains("did you mean `till`?"), "{told}");
+    let ran = run(&["replay", text(folder.path())]);
+    assert_eq!(ran.status, Status::Usage);
+    let runs = ["guarded", "half-guarded", "open"].map(|run| folder.path().join(run).display().to_string());
+    let told = format!("holds several runs; a plan is of one of them: {}", runs.join(", "));
+    assert!(ran.error.contains(&told), "{}", ran.error);
+    let empty = tempfile::tempdir().unwrap();
+    let ran = run(&["replay", text(empty.path())]);
+    assert!(ran.error.contains("there is no plan.toml in"), "{}", ran.error);
     let ran = run(&["replay", "no/such/plan.toml"]);
     assert_eq!(ran.status, Status::Usage);
     assert!(ran.error.contains("cannot read the plan no/such/plan.toml"), "{}", ran.error);

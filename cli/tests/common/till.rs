@@ -26,7 +26,7 @@ use scenarios::prelude::*;
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct Till {
     /// Customers a second.
-    #[schemars(range(min = 1, max = 1_000))]
+    #[schemars(range(min = 1, max = 1_000), extend("x-unit" = "1/s"))]
     pub rate: f64,
     /// How long one customer takes.
     #[schemars(extend("x-range" = ["1ms", "1s"]))]
@@ -119,6 +119,10 @@ impl Lab for Till {
             })
             .compare("guarded", "open", "waits a fifth of the time", move |guarded, open| {
                 late(guarded).at_most(late(open) / 5)
+            })
+            .show("nobody waits long after the pause", |run| {
+                let late = run.between(ms(3_100), secs(6)).spans("buy").roots().succeeded();
+                late.shown(format!("who waits longest of {} that come after the pause", late.count()))
             })
             .figure("p99 of a purchase after the pause", late)
             .figure("served", |run| run.count("served"))

@@ -32,7 +32,7 @@ use crate::prelude::*;
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct ThunderingHerd {
     /// Requests per second, over all web servers and pages.
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 1, max = 10_000), extend("x-unit" = "1/s"))]
     pub rate: f64,
     /// How long a cached page lives.
     #[schemars(extend("x-range" = ["100ms", "1min"]))]
@@ -119,6 +119,12 @@ impl Lab for ThunderingHerd {
             // e^(52.2/51) = 2.78: 1 plus a geometric number of variance 4.96. 128 seeds have 256 cycles, and 4 standard
             // errors are 4 x sqrt(4.96 / 256) = 0.56. (0.1 takes 8,000 cycles: see tests/lessons.rs.)
             .average(128, "early-refresh", "2.8 queries on average", queries, 2.22..=3.34)
+            .show([FEW, FAST], |run| {
+                let asks =
+                    |page: &SpanView<'_>| page.count_below("db.Execute").value().is_ok_and(|n| n > 0.0);
+                let herd = run.spans("GET /hot").roots().only(asks);
+                herd.shown(format!("the slowest of {} pages that asked the database", herd.count()))
+            })
             .figure("queries per expiry, mean", |run| queries(run).mean())
             .figure("most at the database at once", |run| run.gauge("db.load").max())
             .figure("p99 within 100 ms after an expiry", p99_after_expiry)

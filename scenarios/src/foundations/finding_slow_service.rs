@@ -26,7 +26,7 @@ use crate::prelude::*;
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct FindingSlowService {
     /// Product pages per second.
-    #[schemars(range(min = 1, max = 500))]
+    #[schemars(range(min = 1, max = 500), extend("x-unit" = "1/s"))]
     pub rate: f64,
     /// Which part of the currency look-ups is not in memory.
     #[schemars(range(min = 0, max = 1))]
@@ -118,6 +118,7 @@ impl Lab for FindingSlowService {
             .compare("indexed", "unindexed", "most stay as they were", |after, before| {
                 (page(after).median() - page(before).median()).abs().at_most(ms(5))
             })
+            .show(FAST, |run| run.spans("GET /product").roots().shown("the slowest page"))
             .figure("p50 of a page", |run| page(run).median())
             .figure("p99 of a page", |run| page(run).p99())
             .figure("gateway, mean", |run| call(run, "gateway").mean())

@@ -182,6 +182,33 @@ impl Lab for NetworkFaults {
             .claim("numbered-acked", "the wait cannot be cured", |run| {
                 age(run, 0, 48).max().equals(ms(4_005))
             })
+            .show(MISSING, |run| {
+                let lost = run.spans("reading").only(|reading| reading.children().is_empty());
+                lost.shown(format!("the first of {} readings that never came", lost.count()))
+            })
+            .show(TWICE, |run| {
+                let twice = run.spans("reading").only(|reading| reading.children().len() > 1);
+                twice.shown(format!("the first of {} readings that were appended twice", twice.count()))
+            })
+            .show(BEHIND, |run| {
+                // From the last reading to the first: behind is what is appended when a later one has been.
+                let came = |reading: &SpanView<'_>| reading.children().first().map(SpanView::start);
+                let mut soonest = SimTime::MAX;
+                let mut behind = run.spans("reading").list().ok()?;
+                behind.reverse();
+                behind.retain(|reading| {
+                    let Some(at) = came(reading) else { return false };
+                    let overtaken = at > soonest;
+                    soonest = soonest.min(at);
+                    overtaken
+                });
+                let all = behind.len();
+                let latest = behind
+                    .into_iter()
+                    .max_by_key(|reading| came(reading).map(|at| at.since(reading.start())));
+                latest
+                    .map(|one| one.shown(format!("the latest of {all} readings that others have overtaken")))
+            })
             .figure("missing", |run| missing(run, 0, 48))
             .figure("twice", |run| twice(run, 0, 48))
             .figure("behind a later one", |run| behind(run, 0, 48))

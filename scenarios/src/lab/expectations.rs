@@ -8,15 +8,17 @@
 //! - A claim **under** other circumstances changes knobs or takes the faults away: "the loop and not the script".
 //! - A **figure** is a number that is shown for all variants side by side. Nobody judges it, but a figure that cannot be
 //!   measured is an error: one that makes no sense for a variant is asked of the others only.
+//! - A trace to **show** is the one that a reader should open when a goal is missed: the request, write or message in which the
+//!   break can be seen. Without one it is the trace that lasts longest.
 
 use std::{borrow::Cow, ops::RangeBounds};
 
 use sim_core::record::{Recording, RecordingLevel};
 
 use super::variants::Chance;
-use crate::measure::{Bounds, Check, Measure, Measures, Run};
+use crate::measure::{Bounds, Check, Measure, Measures, Run, Shown};
 
-/// Which variants are meant: one name, or several in brackets.
+/// Which variants, or goals, are meant: one name, or several in brackets.
 pub trait VariantNames {
     /// The names.
     fn names(self) -> Vec<&'static str>;
@@ -71,6 +73,7 @@ type Look = Box<dyn Fn(&Run<'_>) -> Check + Send + Sync>;
 type LookAtTwo = Box<dyn Fn(&Run<'_>, &Run<'_>) -> Check + Send + Sync>;
 type TakeOne = Box<dyn Fn(&Run<'_>) -> Measure + Send + Sync>;
 type TakeMany = Box<dyn Fn(&Run<'_>) -> Measures + Send + Sync>;
+type Pick = Box<dyn Fn(&Run<'_>) -> Option<Shown> + Send + Sync>;
 type LookAtMany = Box<dyn Fn(&Measures) -> Check + Send + Sync>;
 
 /// A goal or a claim: something about one run.
@@ -119,6 +122,11 @@ pub(super) struct Figure {
     pub(super) take: TakeOne,
 }
 
+pub(super) struct Show {
+    pub(super) goals: Vec<&'static str>,
+    pub(super) pick: Pick,
+}
+
 /// See the module.
 pub struct Expectations {
     pub(super) singles: Vec<Single>,
@@ -126,6 +134,7 @@ pub struct Expectations {
     pub(super) over_seeds: Vec<OverSeeds>,
     pub(super) under: Vec<Under>,
     pub(super) figures: Vec<Figure>,
+    pub(super) shows: Vec<Show>,
     /// The least level, where a lab says so itself.
     level: RecordingLevel,
 }
@@ -145,6 +154,7 @@ impl Expectations {
             over_seeds: Vec::new(),
             under: Vec::new(),
             figures: Vec::new(),
+            shows: Vec::new(),
             level: RecordingLevel::Essential,
         }
     }
@@ -288,6 +298,17 @@ impl Expectations {
     ) -> Self {
         let variants = Some(variants.names());
         self.figures.push(Figure { name: name.into(), variants, take: Box::new(take) });
+        self
+    }
+    /// Which trace to open where this goal is missed, or one of these:
+    /// `.show("no page waits", |run| run.spans("page").roots().shown("the slowest page"))`. It is asked of whole recordings
+    /// only, so it may read spans without making every run record them. `None`: the trace that lasts longest.
+    pub fn show(
+        mut self,
+        goals: impl VariantNames,
+        pick: impl Fn(&Run<'_>) -> Option<Shown> + Send + Sync + 'static,
+    ) -> Self {
+        self.shows.push(Show { goals: goals.names(), pick: Box::new(pick) });
         self
     }
     /// Says that at least this much must be recorded. Needed only where an expectation reads spans or messages after an

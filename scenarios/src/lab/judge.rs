@@ -11,7 +11,7 @@ use super::{
     variants::{Chance, Named, VariantKind},
     verdict::{Expected, FigureRow, FigureValue, Judgement, Taken, VariantJudgement, Verdict, VerdictKind},
 };
-use crate::measure::{Check, Measures, Run};
+use crate::measure::{Check, Measures, Run, Shown};
 
 /// How many seeds chance is counted over, for each seed of its denominator: "1 in 5" wants at least 40.
 const SEEDS_PER_CHANCE: u32 = 8;
@@ -99,7 +99,11 @@ impl LabEntry {
         let mut verdicts: Vec<Verdict> = run_verdicts(variant.name, recording, strict).collect();
         verdicts.extend(unmeasured(variant.name, figures, strict));
         verdicts.extend(properties(one, all));
-        for single in self.expectations.singles.iter().filter(|single| single.is_about(variant.name)) {
+        for single in &self.expectations.singles {
+            let asked = single.is_about(variant.name);
+            if !asked && !single.is_goal {
+                continue;
+            }
             let (kind, (wanted, chance)) = if single.is_goal {
                 (VerdictKind::Goal, expected(variant, &variant.misses.goals, single.name))
             } else if single.chance.is_some() {
@@ -108,7 +112,11 @@ impl LabEntry {
                 (VerdictKind::Claim, (Expected::Met, None))
             };
             let about = vec![variant.name.to_owned()];
-            verdicts.push(verdict(single.name, kind, about, wanted, chance, strict, (single.look)(run)));
+            let check = (single.look)(run);
+            verdicts.push(Verdict {
+                asked,
+                ..verdict(single.name, kind, about, wanted, chance, strict && asked, check)
+            });
         }
         let untouched = recording.faults.iter().filter(|fault| !fault.had_effect());
         VariantJudgement {
@@ -119,6 +127,19 @@ impl LabEntry {
             verdicts,
             untouched: untouched.map(|fault| fault.name.clone()).collect(),
         }
+    }
+
+    /// The trace in which the first missed goal can be seen that the lab has one for. Of a run with all its spans.
+    pub fn shown(&self, judged: &VariantJudgement, recording: &Recording) -> Option<Shown> {
+        let missed = |verdict: &&Verdict| {
+            verdict.kind == VerdictKind::Goal && verdict.asked && !verdict.met && verdict.error.is_none()
+        };
+        let run = Run::new(recording);
+        let picks = |goal: &Verdict| {
+            let mut shows = self.expectations.shows.iter();
+            shows.find(|one| one.goals.contains(&goal.name.as_str())).and_then(|one| (one.pick)(&run))
+        };
+        judged.verdicts.iter().filter(missed).find_map(picks)
     }
 
     fn comparisons(&self, judged: &[Judged]) -> Vec<Verdict> {
@@ -381,6 +402,7 @@ fn verdict(
         name: name.to_owned(),
         kind,
         variants,
+        asked: true,
         expected,
         met: met == Ok(true),
         as_expected,
@@ -431,6 +453,7 @@ fn chances(judgements: &[Judgement]) -> Vec<Verdict> {
             name: one.name.clone(),
             kind: VerdictKind::OverSeeds,
             variants: one.variants.clone(),
+            asked: true,
             expected: Expected::Met,
             met,
             as_expected: met,

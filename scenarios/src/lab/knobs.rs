@@ -29,6 +29,9 @@ pub struct Knob {
     pub help: String,
     /// What kind of value it takes.
     pub kind: KnobKind,
+    /// The unit of a number as UCUM writes it (`1/s`, `By`), as `#[schemars(extend("x-unit" = "1/s"))]` says it; empty for
+    /// none.
+    pub unit: String,
     /// What is allowed beyond the kind, where something is.
     pub range: Option<KnobRange>,
     /// Whether `none` is a value too.
@@ -101,7 +104,7 @@ pub enum KnobError {
         example: String,
     },
     /// There is no such knob.
-    #[error("there is no knob `{name}`{}{}", did_you_mean(nearest.as_deref()), list("the knobs are", known))]
+    #[error("there is no knob `{name}`{}{}", list("the knobs are", known), did_you_mean(nearest.as_deref()))]
     Unknown {
         /// What was asked for.
         name: String,
@@ -147,7 +150,7 @@ pub enum KnobError {
 }
 
 fn list(what: &str, names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!(" ({what} {})", names.join(", ")) }
+    if names.is_empty() { String::new() } else { format!("; {what} {}", names.join(", ")) }
 }
 
 /// The knobs of a lab, in the order of the struct's fields.

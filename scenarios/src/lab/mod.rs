@@ -79,6 +79,9 @@
 //! and `.over_nodes("web", |node| ..)` repeat a measure, and `.counter("db.query").bursts(ms(100))` adds up what comes
 //! together.
 //!
+//! `.show(goal, |run| run.spans("page").roots().shown("the slowest page"))` says which trace a reader should open when that
+//! goal is missed; without it, it is the longest one.
+//!
 //! **The diff is the lesson**: write variants as `Self { fill: .., ..naive }`. All variants run under the same faults, which
 //! a test checks ([`LabEntry::same_faults`]).
 

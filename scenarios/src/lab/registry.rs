@@ -26,7 +26,7 @@ use super::{
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum LabError {
     /// There is no such variant.
-    #[error("the lab `{lab}` has no variant `{name}`{}; its variants are {}", did_you_mean(nearest.as_deref()), known.join(", "))]
+    #[error("the lab `{lab}` has no variant `{name}`; its variants are {}{}", known.join(", "), did_you_mean(nearest.as_deref()))]
     UnknownVariant {
         /// The lab.
         lab: String,
@@ -58,7 +58,7 @@ pub enum LabError {
 
 /// There is no such lab.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("there is no lab `{name}`{}; `list` shows all {count}", did_you_mean(nearest.as_deref()))]
+#[error("there is no lab `{name}`; `list` shows all {count}{}", did_you_mean(nearest.as_deref()))]
 pub struct UnknownLab {
     /// What was asked for.
     pub name: String,
@@ -375,6 +375,12 @@ impl LabEntry {
         }
         if goals.is_empty() {
             problems.push("the lab has no goal".to_owned());
+        }
+        for goal in expectations.shows.iter().flat_map(|show| &show.goals) {
+            if !goals.iter().any(|one| one.name == *goal) {
+                let near = did_you_mean(nearest(goal, goals.iter().map(|one| one.name)));
+                problems.push(format!("a trace is shown for `{goal}`, which is no goal{near}"));
+            }
         }
         let mut said: Vec<&str> = expectations.names().collect();
         said.sort_unstable();

@@ -30,20 +30,26 @@ impl Story {
         let lines: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
         let title =
             lines.iter().find_map(|line| line.strip_prefix("# ")).unwrap_or_default().trim().to_owned();
-        let items = |heading: &str| items(section(&lines, heading));
+        let text = lines.join("\n");
+        let sections = sections(&text);
+        let items = |heading: &str| {
+            let section = sections.iter().find(|(known, _)| *known == heading);
+            items(section.map_or(&[], |(_, lines)| lines.as_slice()))
+        };
         let asked = items("Predict").into_iter().map(|item| match item.split_once('?') {
             Some((question, answer)) => (format!("{question}?"), answer.trim().to_owned()),
             None => (item, String::new()),
         });
         let (predict, answers) = asked.unzip();
-        Self {
-            title,
-            predict,
-            answers,
-            watch: items("Watch"),
-            try_next: items("Try next"),
-            text: lines.join("\n"),
-        }
+        let (watch, try_next) = (items("Watch"), items("Try next"));
+        Self { title, predict, answers, watch, try_next, text }
+    }
+    /// What is told, in order: heading and lines. The beginning has no heading; the title is left out, and so are the
+    /// questions with their answers, what to watch and what to try, which have places of their own.
+    pub fn sections(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut sections = sections(&self.text);
+        sections.retain(|(heading, _)| !SPECIAL.contains(heading));
+        sections
     }
     /// What is missing: for the test over all labs.
     pub fn problems(&self) -> Vec<String> {
@@ -62,15 +68,22 @@ impl Story {
     }
 }
 
-/// The lines under a heading, up to the next one.
-fn section<'s>(lines: &'s [&'s str], heading: &str) -> &'s [&'s str] {
-    let is_heading = |line: &str| line.starts_with("# ") || line.starts_with("## ");
-    let Some(start) = lines.iter().position(|line| line.strip_prefix("## ").map(str::trim) == Some(heading))
-    else {
-        return &[];
-    };
-    let rest = &lines[start + 1..];
-    &rest[..rest.iter().position(|line| is_heading(line)).unwrap_or(rest.len())]
+/// The sections that every story has.
+const SPECIAL: [&str; 3] = ["Predict", "Watch", "Try next"];
+
+/// All sections, in order. The first has no heading; the title is left out.
+fn sections(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut sections = vec![("", Vec::new())];
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            sections.push((heading.trim(), Vec::new()));
+        } else if !line.starts_with("# ")
+            && let Some((_, lines)) = sections.last_mut()
+        {
+            lines.push(line);
+        }
+    }
+    sections
 }
 
 /// List items, or paragraphs, each in one line.
@@ -111,6 +124,7 @@ mod tests {
         assert!(
             story.text.starts_with("# Thundering herd\n\nOne hot page.") && !story.text.contains("not this")
         );
+        assert_eq!(story.sections(), [("", vec!["", "One hot page.", ""])]);
         assert_eq!(story.problems(), Vec::<String>::new());
     }
 

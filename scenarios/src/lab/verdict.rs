@@ -31,7 +31,7 @@ pub enum Expected {
     Met,
     /// That it is missed.
     Missed,
-    /// Nothing: a control's goal, a matter of chance, or a run with other knobs or faults than the lab's.
+    /// Nothing: a control's goal, a goal that is asked of other variants, a matter of chance, or a run with other knobs or faults than the lab's.
     Either,
 }
 
@@ -44,11 +44,13 @@ pub struct Verdict {
     pub kind: VerdictKind,
     /// The variants that it is about: two for a comparison.
     pub variants: Vec<String>,
+    /// Whether it is asked of them: other variants' goals are judged too, and nothing is expected.
+    pub asked: bool,
     /// What was expected.
     pub expected: Expected,
     /// What happened.
     pub met: bool,
-    /// Whether the two agree. An expectation that could not be measured never is as expected.
+    /// Whether the two agree. An expectation that could not be measured never is as expected, unless it is not asked.
     pub as_expected: bool,
     /// What was measured, in words and numbers.
     pub measured: String,

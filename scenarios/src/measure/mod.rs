@@ -34,5 +34,5 @@ pub use run::{FaultView, Run};
 pub use samples::{Each, Measures, Sample};
 pub use sequence::Sequence;
 pub use series::{Counter, Gauge, Times};
-pub use spans::{AttributeValue, SpanView, Spans};
+pub use spans::{AttributeValue, Shown, SpanView, Spans};
 pub use states::{Moments, States};

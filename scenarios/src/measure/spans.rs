@@ -55,6 +55,15 @@ impl From<f64> for AttributeValue {
     }
 }
 
+/// A trace that is worth opening, and why: see [`Expectations::show`](crate::lab::Expectations::show).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// Which one: [`Recording::trace_id`] makes its id of it.
+    pub trace: u32,
+    /// Why, to be read after "it is": `a write that was acknowledged and lost`.
+    pub why: String,
+}
+
 impl<'a> Spans<'a> {
     pub(super) fn named(run: &Run<'a>, name: &str) -> Self {
         run.reads(RecordingLevel::Spans);
@@ -222,6 +231,15 @@ impl<'a> Spans<'a> {
         let all = self.chosen.as_ref().map_err(Clone::clone)?;
         Ok(all.iter().map(|&index| SpanView { run: self.run.clone(), index }).collect())
     }
+    /// The trace of the one that took longest, of equal ones the first. `None` where there is none.
+    pub fn shown(&self, why: impl Into<String>) -> Option<Shown> {
+        let longest = self
+            .list()
+            .ok()?
+            .into_iter()
+            .max_by_key(|span| (span.span().end.since(span.start()), std::cmp::Reverse(span.index)));
+        longest.map(|span| span.shown(why))
+    }
     fn measured(&self, label: String, measure: impl Fn(&SpanView<'a>) -> Measure) -> Measures {
         let mut unit = None;
         let samples = self.list().and_then(|all| {
@@ -267,6 +285,10 @@ impl<'a> SpanView<'a> {
     /// Its name.
     pub fn name(&self) -> &'a str {
         self.recording().text(self.span().name)
+    }
+    /// Its trace.
+    pub fn shown(&self, why: impl Into<String>) -> Shown {
+        Shown { trace: self.span().trace, why: why.into() }
     }
     /// The name of its node, `-` for none.
     pub fn node(&self) -> &'a str {

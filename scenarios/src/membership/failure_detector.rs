@@ -167,6 +167,25 @@ impl Lab for FailureDetector {
                 });
                 slack.each().at_least(Duration::ZERO)
             })
+            .show(FEW, |run| {
+                let names = (1..=10).map(|node| format!("node-{node}"));
+                let alarms: BTreeMap<String, Vec<SimTime>> = names
+                    .map(|name| Some((name.clone(), run.alarms("dead").of(&name).list().ok()?)))
+                    .collect::<Option<_>>()?;
+                // When the sender of a heartbeat was called dead, which was on its way.
+                let called_dead = |beat: &SpanView<'_>| {
+                    let heard = beat.children().first()?.start();
+                    alarms.get(beat.node())?.iter().find(|at| (beat.start()..heard).contains(at)).copied()
+                };
+                let late = run.spans("monitor.Heartbeat").roots().only(|beat| called_dead(beat).is_some());
+                let on_the_way = |beat: &SpanView<'_>| beat.children().first().map(|heard| heard.start().since(beat.start()));
+                let slowest = late.list().ok()?.into_iter().max_by_key(on_the_way)?;
+                let (node, at) = (slowest.node().to_owned(), called_dead(&slowest)?);
+                let count = false_alarms(run, 0, 60);
+                Some(slowest.shown(format!(
+                    "one of {count} false alarms: {node} is called dead at {at}, while this heartbeat of it is on its way"
+                )))
+            })
             .figure("false alarms", |run| false_alarms(run, 0, 60))
             .figure("mean time from crash to alarm", |run| detection(run).mean())
             .figure("longest time from crash to alarm", |run| detection(run).max())

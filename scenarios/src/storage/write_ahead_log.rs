@@ -35,13 +35,13 @@ pub struct WriteAheadLog {
     /// Whether replay compares each record with its checksum.
     pub checksum: bool,
     /// Writes per second, of all four clients together.
-    #[schemars(range(min = 1, max = 5_000))]
+    #[schemars(range(min = 1, max = 5_000), extend("x-unit" = "1/s"))]
     pub rate: f64,
     /// How long the disk needs for a sync.
     #[schemars(extend("x-range" = ["10us", "1s"]))]
     pub fsync: Duration,
     /// Bytes of a value.
-    #[schemars(range(min = 8, max = 4_000))]
+    #[schemars(range(min = 8, max = 4_000), extend("x-unit" = "By"))]
     pub value: usize,
 }
 
@@ -60,8 +60,8 @@ impl Request for Ask {
     type Response = Option<String>;
 }
 
-/// The keys of a client's writes, and whether each was acknowledged.
-type Writes = Rc<RefCell<BTreeMap<u64, bool>>>;
+/// The keys of a client's writes, whether each was acknowledged, and its span.
+type Writes = Rc<RefCell<BTreeMap<u64, (bool, SpanIndex)>>>;
 
 impl WriteAheadLog {
     async fn store(self, node: Node) {
@@ -86,9 +86,10 @@ impl WriteAheadLog {
     }
 
     async fn put(self, node: &Node, store: NodeId, writes: &Writes, key: u64) -> Result<(), Failure> {
-        writes.borrow_mut().insert(key, false);
+        let put = node.current_span();
+        writes.borrow_mut().insert(key, (false, put));
         node.call(store, &Ask::Put { key, value: self.value_of(key) }).await?;
-        writes.borrow_mut().insert(key, true);
+        writes.borrow_mut().insert(key, (true, put));
         Ok(())
     }
 
@@ -100,14 +101,26 @@ impl WriteAheadLog {
         let before = writes.borrow().len();
         node.sleep(ms(2_500)).await;
         let writes = writes.borrow().clone();
-        for (key, acknowledged) in writes.into_iter().take(before) {
+        // What is wrong with a write is told in its own trace.
+        let tell = |put, found: &str, what: &str| {
+            let span = node.span_in(put, "read_back").attribute("found", found).start();
+            node.inside(span, || node.fail(what));
+            node.end_span(span);
+        };
+        for (key, (acknowledged, put)) in writes.into_iter().take(before) {
             let found = node.call(store, &Ask::Get { key }).await.expect("the store is up");
             let is_true = found.as_ref().is_none_or(|value| *value == self.value_of(key));
             node.always(DURABLE, found.is_some() || !acknowledged, || format!("{key} is lost"));
             node.always(TRUE, is_true, || format!("{key} has a value that nobody wrote"));
             match found {
-                None if acknowledged => lost.increment(),
-                Some(_) if !is_true => foreign.increment(),
+                None if acknowledged => {
+                    lost.increment();
+                    tell(put, "nothing", "acknowledged, and lost");
+                }
+                Some(_) if !is_true => {
+                    foreign.increment();
+                    tell(put, "something else", "not what was written");
+                }
                 Some(_) if !acknowledged => unacknowledged.increment(),
                 _ => {}
             }
@@ -187,6 +200,15 @@ impl Lab for WriteAheadLog {
                     (all - answers(run).started_between(from, to).count()).named("unanswered").equals(0)
                 };
                 unanswered(secs(0), secs(5)).and(unanswered(secs(7), secs(12)))
+            })
+            .show(KEPT, |run| {
+                let lost = run.spans("read_back").with("found", "nothing");
+                lost.shown(format!("the first of {} writes that were acknowledged and lost", lost.count()))
+            })
+            .show(WHOLE, |run| {
+                run.spans("read_back")
+                    .with("found", "something else")
+                    .shown("the write that came back as another")
             })
             .figure("acknowledged and lost", lost)
             .figure("read back, written by nobody", |run| run.count("read_back.foreign"))

@@ -11,7 +11,7 @@
 
 use std::cmp::Reverse;
 
-use crate::time::SimTime;
+use crate::{record::hash::mix, time::SimTime};
 
 /// Names a scheduled event, to withdraw it. Keys are never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,8 +46,8 @@ struct Entry {
 
 impl Entry {
     #[inline]
-    fn rank(&self) -> (u64, u64) {
-        (self.time, self.order)
+    fn rank(&self) -> u128 {
+        u128::from(self.time) << 64 | u128::from(self.order)
     }
 }
 
@@ -78,6 +78,8 @@ pub(crate) struct EventQueue<E> {
     slots: Vec<Slot<E>>,
     free: Vec<u32>,
     sequence: u64,
+    /// Permutes what happens at one instant.
+    ties: Option<u64>,
     entries: usize,
     withdrawn: usize,
     /// The run is new since [`EventQueue::fresh`] was asked.
@@ -96,6 +98,7 @@ impl<E> EventQueue<E> {
             slots: Vec::new(),
             free: Vec::new(),
             sequence: 0,
+            ties: None,
             entries: 0,
             withdrawn: 0,
             fresh: false,
@@ -115,7 +118,18 @@ impl<E> EventQueue<E> {
     #[inline]
     fn order(&mut self, class: Class) -> u64 {
         self.sequence += 1;
-        if class == Class::Usual { self.sequence | USUAL } else { self.sequence }
+        if class != Class::Usual {
+            return self.sequence;
+        }
+        match self.ties {
+            None => self.sequence | USUAL,
+            // Half a word of chance, then half a word that keeps orders apart.
+            Some(key) => mix(key, self.sequence, 0) << 32 | (self.sequence & 0xffff_ffff) | USUAL,
+        }
+    }
+    /// From now on events of one instant come in an order drawn from this key, instead of the order of scheduling.
+    pub(crate) fn permute_ties(&mut self, key: u64) {
+        self.ties = Some(key);
     }
 
     #[inline]
@@ -257,7 +271,7 @@ impl<E> EventQueue<E> {
             self.entries -= 1;
             self.withdrawn -= 1;
         }
-        if self.withdrawn * 2 > self.entries {
+        if self.withdrawn > self.entries / 2 {
             self.sweep();
         }
         Some(event)
@@ -303,7 +317,7 @@ impl<E> EventQueue<E> {
                 }
                 self.run.pop();
                 self.entries -= 1;
-                if self.withdrawn * 2 > self.entries {
+                if self.withdrawn > self.entries / 2 {
                     self.sweep();
                 }
                 return Some((SimTime::from_nanos(entry.time), Next::Number(entry.what & !NUMBER)));
@@ -323,7 +337,7 @@ impl<E> EventQueue<E> {
             self.free.push(entry.what);
             self.run.pop();
             self.entries -= 1;
-            if self.withdrawn * 2 > self.entries {
+            if self.withdrawn > self.entries / 2 {
                 self.sweep();
             }
             return Some((SimTime::from_nanos(entry.time), Next::Event(event)));

@@ -80,15 +80,41 @@ impl fmt::Display for Target {
 }
 
 /// The map form.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Written {
+    /// Several nodes.
     Nodes(Vec<String>),
+    /// All nodes of a service.
     Group(String),
+    /// The latest node that still claims this role; while nobody does, the fault waits.
     Role(String),
-    State { key: String, value: String },
+    /// The latest node that still claims this value of this state; while nobody does, the fault waits.
+    State {
+        /// The state.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// A seeded choice of fewer than half of a service's nodes.
     Minority(String),
-    Any { group: String, count: usize },
+    /// A seeded choice of some of a service's nodes.
+    Any {
+        /// The service.
+        group: String,
+        /// How many.
+        count: usize,
+    },
+}
+
+impl schemars::JsonSchema for Target {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Target".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let name = schemars::json_schema!({ "type": "string", "description": "A node, by its name; \"*\" for every node." });
+        schemars::json_schema!({ "anyOf": [name, generator.subschema_for::<Written>()] })
+    }
 }
 
 impl Serialize for Target {

@@ -35,7 +35,7 @@ pub struct DiskSpec {
     pub bandwidth: u64,
     /// Bytes in a sector: the unit that is written whole or not at all.
     pub sector: u32,
-    /// Every so often the operating system writes all dirty pages back, by itself.
+    /// Every so often the operating system writes all dirty pages back, by itself. Not at all where this is zero.
     pub write_back: Option<Duration>,
     /// What a crash leaves of what was not synced.
     pub crash: CrashPolicy,
@@ -93,6 +93,8 @@ struct Inner {
     /// What waits for the device; the first is on it.
     device: VecDeque<u32>,
     writes_until: SimTime,
+    /// Whether the operating system will write back at its next turn.
+    write_back_armed: bool,
     slow: f64,
     /// The faults that make operations fail.
     io_fault: Option<u32>,
@@ -101,6 +103,13 @@ struct Inner {
     slow_fault: Option<u32>,
     policy: CrashPolicy,
     policy_fault: Option<u32>,
+}
+
+impl Inner {
+    /// The fault by which a file cannot have that length, in bytes; none where it would not fit on the disk anyway.
+    fn fault_without_room(&self, file: &str, length: u64, spec: DiskSpec) -> Option<u32> {
+        self.full_fault.filter(|_| self.state.would_fit(file, length, spec.capacity))
+    }
 }
 
 impl Drive {
@@ -113,8 +122,8 @@ impl Core {
     fn drive(&mut self, node: NodeId) -> &mut Inner {
         let state = &mut self.nodes[node.index()];
         let spec = state.drive.spec;
-        let key = state.key.fork("disk");
         if state.drive.inner.is_none() {
+            let key = state.key.fork("disk");
             let mut disk = DiskState::new(spec.sector);
             disk.set_capacity(spec.capacity);
             state.drive.inner = Some(Box::new(Inner {
@@ -124,6 +133,7 @@ impl Core {
                 free: Vec::new(),
                 device: VecDeque::new(),
                 writes_until: SimTime::ZERO,
+                write_back_armed: false,
                 slow: 1.0,
                 io_fault: None,
                 sync_fault: None,
@@ -132,29 +142,38 @@ impl Core {
                 policy: spec.crash,
                 policy_fault: None,
             }));
-            if let Some(period) = spec.write_back {
-                // On whole multiples of the period, since the system booted with the run.
-                let next = period * (self.now.as_nanos() / period.as_nanos().max(1) + 1);
-                self.queue.push(SimTime::ZERO + next, Class::Usual, Event::WriteBack { node });
-            }
         }
         self.nodes[node.index()].drive.inner.as_mut().expect("made above")
     }
 
+    /// Something may have become dirty: then the operating system writes it back at its next turn. Turns are whole multiples
+    /// of the period, since the system booted with the run. Nobody waits for a turn at which there is nothing to do, so
+    /// a run whose disks are clean can end.
+    fn arm_write_back(&mut self, node: NodeId) {
+        let period = self.nodes[node.index()].drive.spec.write_back;
+        let Some(period) = period.filter(|period| !period.is_zero()) else { return };
+        let now = self.now;
+        let inner = self.drive(node);
+        if !inner.write_back_armed && inner.state.is_dirty() {
+            inner.write_back_armed = true;
+            let next = period * (now.as_nanos() / period.as_nanos() + 1);
+            self.queue.push(SimTime::ZERO + next, Class::Usual, Event::WriteBack { node });
+        }
+    }
+
     /// The operating system's own write-back of everything dirty.
     pub(crate) fn write_back(&mut self, node: NodeId) {
-        let Some(period) = self.nodes[node.index()].drive.spec.write_back else { return };
         let powered = self.nodes[node.index()].powered;
         let inner = self.drive(node);
+        inner.write_back_armed = false;
         if powered {
             // It competes for nothing here: its share of the device is small, and nobody waits for it.
             let failed = inner.state.sync_all().is_err();
-            let fault = inner.sync_fault;
-            if failed && let Some(fault) = fault {
+            if failed && let Some(fault) = inner.io_fault.or(inner.sync_fault) {
                 self.faults_touch(fault);
             }
         }
-        self.queue.push(self.now + period, Class::Usual, Event::WriteBack { node });
+        self.arm_write_back(node);
     }
 
     fn disk_submit(&mut self, node: NodeId, incarnation: u32, request: Request, waker: Waker) -> u32 {
@@ -176,20 +195,20 @@ impl Core {
             inner.operations.push(operation);
             inner.operations.len() as u32 - 1
         };
-        let slow_fault = inner.slow_fault;
         if is_write {
             let cost = spec.write.mul_f64(inner.slow);
             inner.writes_until = inner.writes_until.max(now) + cost;
             let at = inner.writes_until;
+            let slowed_by = inner.slow_fault.filter(|_| cost != spec.write);
             self.queue.push(at, Class::Usual, Event::DiskDone { node, incarnation, operation: slot });
+            if let Some(fault) = slowed_by {
+                self.faults_touch(fault);
+            }
         } else {
             inner.device.push_back(slot);
             if inner.device.len() == 1 {
                 self.device_start(node, incarnation);
             }
-        }
-        if let Some(fault) = slow_fault {
-            self.faults_touch(fault);
         }
         slot
     }
@@ -216,14 +235,20 @@ impl Core {
         let transfer = Duration::from_nanos(
             (u128::from(bytes) * 1_000_000_000 / u128::from(spec.bandwidth.max(1))) as u64,
         );
-        let at = now + (base + transfer).mul_f64(inner.slow);
+        let cost = (base + transfer).mul_f64(inner.slow);
+        let slowed_by = inner.slow_fault.filter(|_| cost != base + transfer);
+        let at = now + cost;
         self.queue.push(at, Class::Usual, Event::DiskDone { node, incarnation, operation: slot });
+        if let Some(fault) = slowed_by {
+            self.faults_touch(fault);
+        }
     }
 
     pub(crate) fn disk_done(&mut self, node: NodeId, incarnation: u32, slot: u32) {
         if self.nodes[node.index()].incarnation != incarnation {
             return; // the process that asked is no more, and its operations with it
         }
+        let spec = self.nodes[node.index()].drive.spec;
         let inner = self.drive(node);
         let operation = &mut inner.operations[slot as usize];
         let request = operation.request.take().expect("it was not answered");
@@ -231,10 +256,17 @@ impl Core {
         let on_device = !matches!(request, Request::Write { .. });
         let mut fault = None;
         let answer = match request {
-            Request::Write { file, offset, bytes } => match offset {
-                Some(offset) => inner.state.write_at(&file, offset, &bytes).map(|()| Answer::Offset(offset)),
-                None => inner.state.append(&file, &bytes).map(Answer::Offset),
-            },
+            Request::Write { file, offset, bytes } => {
+                let written = match offset {
+                    Some(offset) => inner.state.write_at(&file, offset, &bytes).map(|()| offset),
+                    None => inner.state.append(&file, &bytes),
+                };
+                if written == Err(DiskError::NoSpace) {
+                    let offset = offset.unwrap_or_else(|| inner.state.len(&file).unwrap_or(0));
+                    fault = inner.fault_without_room(&file, offset.saturating_add(bytes.len() as u64), spec);
+                }
+                written.map(Answer::Offset)
+            }
             Request::Read { file, offset, len } => {
                 inner.state.read(&file, offset, len).map(|bytes| Answer::Bytes(bytes.to_vec()))
             }
@@ -244,10 +276,8 @@ impl Core {
             },
             Request::SyncDirectory => inner.state.sync_directory().map(|()| Answer::Nothing),
         };
-        match &answer {
-            Err(DiskError::NoSpace) => fault = inner.full_fault,
-            Err(DiskError::Io) => fault = inner.io_fault.or(inner.sync_fault),
-            _ => {}
+        if matches!(answer, Err(DiskError::Io)) {
+            fault = inner.io_fault.or(inner.sync_fault);
         }
         let operation = &mut inner.operations[slot as usize];
         operation.done = Some(answer);
@@ -260,6 +290,8 @@ impl Core {
         if on_device {
             inner.device.pop_front();
             self.device_start(node, incarnation);
+        } else {
+            self.arm_write_back(node);
         }
         if let Some(fault) = fault {
             self.faults_touch(fault);
@@ -269,24 +301,31 @@ impl Core {
     /// What a crash does to the disk.
     pub(crate) fn crash_drive(&mut self, node: NodeId) {
         let now = self.now;
+        let spec = self.nodes[node.index()].drive.spec;
         let Some(inner) = &mut self.nodes[node.index()].drive.inner else { return };
         inner.operations.clear();
         inner.free.clear();
         inner.device.clear();
         inner.writes_until = now;
         let policy = inner.policy;
+        // What the disk's own policy would have left, where a fault has set another: the same chance, asked on a copy.
+        let own = inner.policy_fault.filter(|_| policy != spec.crash).map(|fault| {
+            let (mut state, mut rng) = (inner.state.clone(), inner.rng.clone());
+            state.crash(spec.crash, &mut || rng.next_u64());
+            (fault, state)
+        });
         let rng = &mut inner.rng;
         let report: CrashReport = inner.state.crash(policy, &mut || rng.next_u64());
-        let fault = inner.policy_fault;
+        let fault = own.filter(|(_, own)| !inner.state.reads_as(own)).map(|(fault, _)| fault);
         if report.writes_lost + report.writes_torn + report.writes_kept > 0 {
             let text = format!(
                 "{} writes lost, {} torn, {} kept",
                 report.writes_lost, report.writes_torn, report.writes_kept
             );
             self.recorder.state(now, crate::record::NodeIndex(node.0), "disk after crash", &text);
-            if let Some(fault) = fault {
-                self.faults_touch(fault);
-            }
+        }
+        if let Some(fault) = fault {
+            self.faults_touch(fault);
         }
     }
 
@@ -365,6 +404,31 @@ impl Disk {
         }
         Some(act(core.disk_state(self.node.id())))
     }
+    /// A change that takes no time and may fail; `length`: of which file it sets the length, and to what.
+    fn change(
+        &self,
+        length: Option<(&str, u64)>,
+        act: impl FnOnce(&mut DiskState) -> Result<(), DiskError>,
+    ) -> Result<(), DiskError> {
+        let mut core = self.node.core();
+        if !self.node.is_current(&core) {
+            return Ok(());
+        }
+        let id = self.node.id();
+        let spec = core.nodes[id.index()].drive.spec;
+        let inner = core.drive(id);
+        let result = act(&mut inner.state);
+        let fault = match (result, length) {
+            (Err(DiskError::Io), _) => inner.io_fault,
+            (Err(DiskError::NoSpace), Some((file, length))) => inner.fault_without_room(file, length, spec),
+            _ => None,
+        };
+        core.arm_write_back(id);
+        if let Some(fault) = fault {
+            core.faults_touch(fault);
+        }
+        result
+    }
     /// The files whose names begin with `prefix`, sorted. Directories are cached: it takes no time.
     pub fn list(&self, prefix: &str) -> Vec<String> {
         self.state(|d| d.list(prefix).into_iter().map(str::to_owned).collect()).unwrap_or_default()
@@ -374,14 +438,14 @@ impl Disk {
     /// # Errors
     /// When there is no such file, or the disk fails.
     pub fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
-        self.state(|d| d.rename(from, to)).unwrap_or(Ok(()))
+        self.change(None, |d| d.rename(from, to))
     }
     /// Deletes a file; durable after [`Disk::sync_directory`].
     ///
     /// # Errors
     /// When there is no such file, or the disk fails.
     pub fn delete(&self, name: &str) -> Result<(), DiskError> {
-        self.state(|d| d.delete(name)).unwrap_or(Ok(()))
+        self.change(None, |d| d.delete(name))
     }
     /// Makes renames and deletes durable.
     ///
@@ -466,14 +530,14 @@ impl File {
     /// # Errors
     /// When there is no such file, or the disk fails.
     pub fn truncate(&self, len: u64) -> Result<(), DiskError> {
-        Disk { node: self.node.clone() }.state(|d| d.truncate(&self.name, len)).unwrap_or(Ok(()))
+        self.node.disk().change(Some((&self.name, len)), |d| d.truncate(&self.name, len))
     }
     /// Fills it with zeros up to a length, durably: as a database does when it is installed, before the run.
     ///
     /// # Errors
     /// When the disk is full.
     pub fn preallocate(&self, len: u64) -> Result<(), DiskError> {
-        Disk { node: self.node.clone() }.state(|d| d.preallocate(&self.name, len)).unwrap_or(Ok(()))
+        self.node.disk().change(Some((&self.name, len)), |d| d.preallocate(&self.name, len))
     }
 }
 

@@ -30,12 +30,13 @@ impl Bytes {
         match self {
             Self::Inline { len, data } => {
                 let start = usize::from(*len);
-                // Most writes of an encoder are single bytes: tags and small numbers.
-                if let ([byte], Some(room)) = (bytes, data.get_mut(start)) {
-                    *room = *byte;
-                    *len += 1;
-                } else if let Some(room) = data.get_mut(start..start + bytes.len()) {
-                    room.copy_from_slice(bytes);
+                if let Some(room) = data.get_mut(start..start + bytes.len()) {
+                    // Most messages are a few bytes: not worth a call.
+                    if bytes.len() <= 8 {
+                        room.iter_mut().zip(bytes).for_each(|(room, byte)| *room = *byte);
+                    } else {
+                        room.copy_from_slice(bytes);
+                    }
                     *len += bytes.len() as u8;
                 } else {
                     let mut heap = Vec::with_capacity((start + bytes.len()).next_power_of_two());

@@ -7,6 +7,7 @@
 
 mod bytes;
 pub mod datagram;
+pub(crate) mod draws;
 pub(crate) mod interface;
 mod link;
 mod packet;
@@ -31,7 +32,7 @@ use crate::{
     plan::OverrideFate,
     record::{Fate, Message, MessageIndex, Name, NodeIndex, SpanIndex, Transport, hash},
     rng::{self, Delay, Key, addressed},
-    time::SimTime,
+    time::{Duration, SimTime},
     world::Core,
 };
 
@@ -50,45 +51,100 @@ mod role {
     pub(super) const PER_ATTEMPT: u64 = 16;
 }
 
-struct KindCounter {
+/// A kind of message to a service: what all pairs know of it.
+struct Kind {
     name: &'static str,
+    service: Rc<str>,
     hash: u64,
-    count: u64,
-    kind: Name,
+    recorded: Name,
     span_name: Name,
 }
 
-/// An ordered pair of nodes that has talked.
+/// How many messages of a kind a pair has sent.
+struct KindCounter {
+    /// Its place among [`Network::kinds`].
+    kind: u32,
+    count: u64,
+}
+
+/// An ordered pair of nodes that has talked: in one line of the processor's cache what every packet looks at.
 #[repr(align(64))]
 pub(crate) struct Pair {
     pub(crate) from: NodeId,
     pub(crate) to: NodeId,
     key: u64,
     kinds: smallvec::SmallVec<[KindCounter; 1]>,
-    /// Packets of all kinds.
-    total: u64,
     /// The link as it is now; `None` where the two cannot talk.
     link: Option<Rc<Link>>,
-    /// Which faults change it, and which blocks it.
-    changed_by: Option<Box<[Changed]>>,
-    blocked_by: Option<u32>,
-    /// At which state of the network the three were worked out.
+    /// At which state of the network the link was worked out.
     epoch: u32,
     /// Whether the link only delays: most do.
     only_delays: bool,
-    /// What only links with a memory have.
-    memory: Option<Box<LinkMemory>>,
+    /// What only some pairs have.
+    rest: Option<Box<PairRest>>,
 }
 
-/// A fault that changes a link, and what of it: a packet counts as touched when that made a difference to it.
+/// What makes a pair slow: see [`Pair`].
+#[derive(Default)]
+struct PairRest {
+    /// Which faults change the link, and which blocks it.
+    changed_by: Option<Changes>,
+    blocked_by: Option<u32>,
+    /// What only links with a memory have.
+    memory: Option<Box<LinkMemory>>,
+    /// Packets of all kinds; counted where the plan overrides draws.
+    total: u64,
+}
+
+/// The faults that change a link, and the link without them: a packet counts as touched when it would have fared otherwise.
+/// What chance says is fixed for each packet, so both links can be asked about the same one.
+pub(crate) struct Changes {
+    base: Rc<Link>,
+    by: Vec<Changed>,
+    /// Bursty loss that a fault has replaced: the state that the link's own chain would be in.
+    bad: bool,
+}
+
+/// A fault that changes a link, and what of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Changed {
     pub(crate) fault: u32,
-    /// Delay or bandwidth: every packet feels it.
-    pub(crate) every_packet: bool,
+    pub(crate) delay: bool,
     pub(crate) loss: bool,
     pub(crate) duplication: bool,
     pub(crate) corruption: bool,
+    pub(crate) bandwidth: bool,
+}
+
+impl Changes {
+    pub(crate) fn new(base: Rc<Link>, by: Vec<Changed>) -> Self {
+        Self { base, by, bad: false }
+    }
+}
+
+/// What chance has in store for a packet.
+#[derive(Clone, Copy)]
+struct Fortune {
+    delay: Duration,
+    lost: bool,
+    duplicated: bool,
+    corrupted: bool,
+    datagram: bool,
+}
+
+impl Fortune {
+    /// Whether the packet never arrives: the checksum of a stream's segment finds what is corrupted.
+    fn is_gone(&self) -> bool {
+        self.lost || (self.corrupted && !self.datagram)
+    }
+    /// Whether it makes a difference which of the two a packet has: nothing else matters of one that never arrives.
+    fn differs(&self, other: &Self) -> bool {
+        self.is_gone() != other.is_gone()
+            || (!self.is_gone()
+                && (self.delay != other.delay
+                    || self.duplicated != other.duplicated
+                    || self.corrupted != other.corrupted))
+    }
 }
 
 /// What a link remembers from packet to packet.
@@ -103,9 +159,22 @@ struct LinkMemory {
 impl Pair {
     /// On an ordered link nothing arrives before what was sent earlier.
     fn after_the_last(&mut self, arrives: SimTime) -> SimTime {
-        let memory = self.memory.get_or_insert_default();
+        let memory = self.rest.get_or_insert_default().memory.get_or_insert_default();
         memory.last_arrival = memory.last_arrival.max(arrives);
         memory.last_arrival
+    }
+    fn memory(&mut self) -> Option<&mut LinkMemory> {
+        self.rest.as_mut()?.memory.as_deref_mut()
+    }
+    /// Bursty loss: whether the link is in its bad state.
+    fn is_bad(&self) -> bool {
+        self.rest.as_ref().and_then(|rest| rest.memory.as_ref()).is_some_and(|memory| memory.bad)
+    }
+    fn changes(&self) -> Option<&Changes> {
+        self.rest.as_ref()?.changed_by.as_ref()
+    }
+    fn blocked_by(&self) -> Option<u32> {
+        self.rest.as_ref()?.blocked_by
     }
 }
 
@@ -113,7 +182,11 @@ impl Pair {
 pub(crate) struct Network {
     key: Key,
     pub(crate) pairs: Vec<Pair>,
-    pair_of: FxHashMap<(u32, u32), u32>,
+    pair_of: FxHashMap<(u32, u32), (u32, u32)>,
+    kinds: Vec<Kind>,
+    /// For each node whom it has talked to, in that order. Whoever is told next is mostly the one after the last: then the
+    /// pair is found without a search.
+    routes: Vec<Routes>,
     /// On the wire; the events hold their places.
     packets: Vec<Option<Box<Packet>>>,
     free_packets: Vec<u32>,
@@ -129,6 +202,17 @@ pub(crate) struct Network {
     /// Grows when links or partitions change.
     pub(crate) epoch: u32,
     overrides: FxHashMap<(u32, u32), Vec<PlannedOverride>>,
+    /// Draws that are not left to chance.
+    pub(crate) draws: Option<draws::DrawRule>,
+}
+
+/// See [`Network::routes`].
+#[derive(Default)]
+struct Routes {
+    /// The receivers and their pairs.
+    known: Vec<(NodeId, u32)>,
+    /// Where the next one is looked for first.
+    next: u32,
 }
 
 /// An override of the plan, with its nodes resolved.
@@ -146,6 +230,8 @@ impl Network {
             key: root.fork("network"),
             pairs: Vec::new(),
             pair_of: FxHashMap::default(),
+            kinds: Vec::new(),
+            routes: Vec::new(),
             packets: Vec::new(),
             free_packets: Vec::new(),
             spare: Vec::new(),
@@ -157,6 +243,7 @@ impl Network {
             regions: None,
             epoch: 1,
             overrides: FxHashMap::default(),
+            draws: None,
         }
     }
     pub(crate) fn plan_override(&mut self, from: NodeId, to: NodeId, one: PlannedOverride) {
@@ -195,6 +282,19 @@ impl Network {
             self.packets.len() as u32 - 1
         }
     }
+    /// Writes on a packet whose it is and which of its kind: the last that was counted.
+    #[inline]
+    fn address(&self, packet: &mut Packet, pair: u32, slot: KindSlot) {
+        let entry = &self.pairs[pair as usize];
+        let counter = &entry.kinds[slot.index as usize];
+        let kind = &self.kinds[counter.kind as usize];
+        packet.from = entry.from;
+        packet.to = entry.to;
+        packet.pair = pair;
+        packet.kind = kind.recorded;
+        packet.kind_hash = kind.hash;
+        packet.ordinal = counter.count;
+    }
     /// A packet that is on the wire.
     pub(crate) fn on_the_wire(&self, slot: u32) -> &Packet {
         self.packets[slot as usize].as_ref().expect("its event has not happened yet")
@@ -218,10 +318,25 @@ impl Core {
     /// The pair of two nodes, made when they talk for the first time.
     #[inline]
     pub(crate) fn pair(&mut self, from: NodeId, to: NodeId) -> u32 {
-        if let Some(&pair) = self.net.pair_of.get(&(from.0, to.0)) {
-            return pair;
+        if let Some(routes) = self.net.routes.get_mut(from.index()) {
+            let next = routes.next as usize;
+            if let Some(&(known, pair)) = routes.known.get(next)
+                && known == to
+            {
+                routes.next = if next + 1 < routes.known.len() { next as u32 + 1 } else { 0 };
+                return pair;
+            }
         }
-        self.make_pair(from, to)
+        self.find_pair(from, to)
+    }
+
+    fn find_pair(&mut self, from: NodeId, to: NodeId) -> u32 {
+        let Some(&(pair, place)) = self.net.pair_of.get(&(from.0, to.0)) else {
+            return self.make_pair(from, to);
+        };
+        let routes = &mut self.net.routes[from.index()];
+        routes.next = if (place as usize) + 1 < routes.known.len() { place + 1 } else { 0 };
+        pair
     }
 
     #[cold]
@@ -233,43 +348,60 @@ impl Core {
             to,
             key,
             kinds: smallvec::SmallVec::new(),
-            total: 0,
             link: None,
-            changed_by: None,
-            blocked_by: None,
             epoch: 0,
             only_delays: false,
-            memory: None,
+            rest: None,
         });
-        self.net.pair_of.insert((from.0, to.0), pair);
+        if self.net.routes.len() <= from.index() {
+            self.net.routes.resize_with(self.nodes.len(), Routes::default);
+        }
+        let routes = &mut self.net.routes[from.index()];
+        self.net.pair_of.insert((from.0, to.0), (pair, routes.known.len() as u32));
+        routes.known.push((to, pair));
+        routes.next = 0;
         pair
+    }
+
+    /// Looks at the pairs that a node's next messages will most likely belong to, so that their memory is fetched side by
+    /// side. Changes nothing.
+    #[inline]
+    pub(crate) fn warm_pairs(&self, from: NodeId, messages: usize) {
+        let Some(routes) = self.net.routes.get(from.index()) else { return };
+        let next = routes.next as usize;
+        let soon = &routes.known[next..routes.known.len().min(next + messages)];
+        let seen = soon.iter().fold(0, |seen, &(_, pair)| seen ^ self.net.pairs[pair as usize].epoch);
+        std::hint::black_box(seen);
     }
 
     /// The kind's place in the pair.
     #[inline]
     pub(crate) fn kind_slot(&mut self, pair: u32, kind: &'static str) -> KindSlot {
-        let entry = &self.net.pairs[pair as usize];
+        let kinds = &self.net.kinds;
         // The same text nearly always is the very same literal; comparing the texts is for when it is not.
-        let same = |k: &KindCounter| std::ptr::eq(k.name, kind) || k.name == kind;
-        if let Some(index) = entry.kinds.iter().position(same) {
-            return KindSlot { index: index as u32, span_name: entry.kinds[index].span_name };
+        for (index, counter) in self.net.pairs[pair as usize].kinds.iter().enumerate() {
+            let known = &kinds[counter.kind as usize];
+            if std::ptr::eq(known.name, kind) || known.name == kind {
+                return KindSlot { index: index as u32, span_name: known.span_name };
+            }
         }
         self.make_kind_slot(pair, kind)
     }
 
     #[cold]
-    fn make_kind_slot(&mut self, pair: u32, kind: &'static str) -> KindSlot {
+    fn make_kind_slot(&mut self, pair: u32, name: &'static str) -> KindSlot {
         let to = self.net.pairs[pair as usize].to;
-        let span_name = format!("{}.{kind}", self.nodes[to.index()].service);
-        let (name, span_name) = (self.recorder.name(kind), self.recorder.name(&span_name));
-        let kinds = &mut self.net.pairs[pair as usize].kinds;
-        kinds.push(KindCounter {
-            name: kind,
-            hash: hash::bytes(kind.as_bytes()),
-            count: 0,
-            kind: name,
-            span_name,
+        let service = Rc::clone(&self.nodes[to.index()].service);
+        let known = self.net.kinds.iter().position(|kind| kind.name == name && kind.service == service);
+        let kind = known.unwrap_or_else(|| {
+            let (recorded, hash) = (self.recorder.name(name), hash::bytes(name.as_bytes()));
+            let span_name = self.recorder.name(&format!("{service}.{name}"));
+            self.net.kinds.push(Kind { name, service, hash, recorded, span_name });
+            self.net.kinds.len() - 1
         });
+        let span_name = self.net.kinds[kind].span_name;
+        let kinds = &mut self.net.pairs[pair as usize].kinds;
+        kinds.push(KindCounter { kind: kind as u32, count: 0 });
         KindSlot { index: kinds.len() as u32 - 1, span_name }
     }
 
@@ -293,23 +425,28 @@ impl Core {
         if let Some(link) = &link
             && (link.ordered || link.bandwidth.is_some() || matches!(link.loss, Loss::Bursty { .. }))
         {
-            let memory = entry.memory.get_or_insert_default();
+            let memory = entry.rest.get_or_insert_default().memory.get_or_insert_default();
             let same = |b: &Interface| link.bandwidth.is_some_and(|bandwidth| b.is(bandwidth, link.queue));
             if !memory.bottleneck.as_ref().is_some_and(same) {
                 memory.bottleneck = Interface::new(link.bandwidth, Some(link.queue)).map(|b| *b);
             }
         }
-        if let Some(memory) = &mut entry.memory
+        if let Some(memory) = entry.memory()
             && link.as_ref().is_none_or(|link| link.bandwidth.is_none())
         {
             memory.bottleneck = None;
         }
-        entry.only_delays = blocked_by.is_none()
-            && changed_by.is_empty()
-            && entry.memory.is_none()
-            && link.as_ref().is_some_and(|link| link.only_delays());
-        let changed_by = (!changed_by.is_empty()).then(|| changed_by.into_boxed_slice());
-        (entry.link, entry.changed_by, entry.blocked_by, entry.epoch) = (link, changed_by, blocked_by, epoch);
+        let bad = entry.is_bad();
+        let changed_by = changed_by.map(|changes| Changes { bad, ..changes });
+        if entry.rest.is_some() || blocked_by.is_some() || changed_by.is_some() {
+            let rest = entry.rest.get_or_insert_default();
+            (rest.blocked_by, rest.changed_by) = (blocked_by, changed_by);
+        }
+        let plain = entry.rest.as_ref().is_none_or(|rest| {
+            rest.blocked_by.is_none() && rest.changed_by.is_none() && rest.memory.is_none()
+        });
+        entry.only_delays = plain && link.as_ref().is_some_and(|link| link.only_delays());
+        (entry.link, entry.epoch) = (link, epoch);
     }
 
     /// Whether the two can talk at all, partitions aside.
@@ -332,15 +469,11 @@ impl Core {
     ) {
         let now = self.now;
         let entry = &mut self.net.pairs[pair as usize];
-        entry.total += 1;
-        let counter = &mut entry.kinds[slot.index as usize];
-        counter.count += 1;
-        packet.from = entry.from;
-        packet.to = entry.to;
-        packet.pair = pair;
-        packet.kind = counter.kind;
-        packet.kind_hash = counter.hash;
-        packet.ordinal = counter.count;
+        if !self.net.overrides.is_empty() {
+            entry.rest.get_or_insert_default().total += 1;
+        }
+        entry.kinds[slot.index as usize].count += 1;
+        self.net.address(&mut packet, pair, slot);
         packet.route = route;
         packet.first_sent = now;
         packet.attempt = 0;
@@ -363,6 +496,7 @@ impl Core {
         if entry.only_delays
             && !self.nodes[packet.from.index()].has_interface
             && self.net.overrides.is_empty()
+            && self.net.draws.is_none()
             && !self.faults.has_rules()
             && !self.faults.has_triggers()
             && let Some(link) = &entry.link
@@ -403,13 +537,17 @@ impl Core {
         }
         let entry = &mut self.net.pairs[pair];
         let Some(link) = entry.link.clone() else { return self.lose(packet, "no link") };
-        if let Some(bottleneck) = entry.memory.as_mut().and_then(|memory| memory.bottleneck.as_mut()) {
+        let mut held_up = Duration::ZERO;
+        if let Some(bottleneck) = entry.memory().and_then(|memory| memory.bottleneck.as_mut()) {
             match bottleneck.enqueue(departs, size) {
-                Some(at) => departs = at,
-                None => return self.lose_after_trigger(packet, "queue full"),
+                Some(at) => (held_up, departs) = (at.since(departs), at),
+                None => {
+                    self.touch_changes(packet.pair, |changed| changed.bandwidth);
+                    return self.lose_after_trigger(packet, "queue full");
+                }
             }
         }
-        if let Some(fault) = entry.blocked_by {
+        if let Some(fault) = entry.blocked_by() {
             self.faults_touch(fault);
             return self.lose_after_trigger(packet, "partition");
         }
@@ -417,67 +555,92 @@ impl Core {
         let entry = &self.net.pairs[pair];
         let (key, kind, ordinal) = (entry.key, packet.kind_hash, packet.ordinal);
         let attempt = u64::from(packet.attempt) * role::PER_ATTEMPT;
-        let word = |role: u64| addressed::word(key, kind, ordinal, role + attempt);
-        let chance = |role: u64, p: f64| p > 0.0 && rng::unit(word(role)) < p;
-        let mut lost = match link.loss {
+        let rule = match &mut self.net.draws {
+            None => draws::Rule::Chance,
+            Some(draws) => draws.next(packet.from, self.nodes.len(), entry.changes().is_some()),
+        };
+        let drawn = |role: u64| addressed::word(key, kind, ordinal, role + attempt);
+        let word = |role: u64| if role == role::DELAY { rule.delay(drawn(role)) } else { drawn(role) };
+        let chance = |role: u64, p: f64| p > 0.0 && rule.allows_mishaps() && rng::unit(word(role)) < p;
+        // Whether a link loses it; bursty loss moves from state to state.
+        let loses = |link: &Link, bad: &mut bool| match link.loss {
             Loss::Never => false,
             Loss::Independent(p) => chance(role::LOSS, p),
-            Loss::Bursty { worsens, recovers, good, bad } => {
-                let was = entry.memory.as_ref().is_some_and(|memory| memory.bad);
-                let is = was != chance(role::BURST, if was { recovers } else { worsens });
-                if let Some(memory) = &mut self.net.pairs[pair].memory {
-                    memory.bad = is;
-                }
-                chance(role::LOSS, if is { bad } else { good })
+            Loss::Bursty { worsens, recovers, good, bad: in_bad } => {
+                *bad = *bad != chance(role::BURST, if *bad { recovers } else { worsens });
+                chance(role::LOSS, if *bad { in_bad } else { good })
             }
         };
-        let mut delay = match &link.delay {
-            Delay::Constant(delay) => *delay,
-            other => other.sample(word(role::DELAY)),
-        };
-        if let Some(reordering) = &link.reordering
-            && chance(role::REORDERING, reordering.share)
-        {
-            delay += reordering.by.sample(word(role::REORDERING_DELAY));
-        }
         let datagram = matches!(packet.route, Route::Datagram { .. });
-        let mut duplicated = datagram && chance(role::DUPLICATION, link.duplication);
-        let mut corrupted = chance(role::CORRUPTION, link.corruption);
-
-        if let Some(changes) = &self.net.pairs[pair].changed_by {
-            for change in changes.clone() {
-                if change.every_packet
-                    || (lost && change.loss)
-                    || (duplicated && change.duplication)
-                    || (corrupted && change.corruption)
-                {
-                    self.faults_touch(change.fault);
-                }
+        let fortune = |link: &Link, lost: bool| {
+            let mut delay = match &link.delay {
+                Delay::Constant(delay) => *delay,
+                other => other.sample(word(role::DELAY)),
+            };
+            if let Some(reordering) = &link.reordering
+                && chance(role::REORDERING, reordering.share)
+            {
+                delay += reordering.by.sample(word(role::REORDERING_DELAY));
             }
+            let duplicated = datagram && chance(role::DUPLICATION, link.duplication);
+            let corrupted = chance(role::CORRUPTION, link.corruption);
+            Fortune { delay, lost, duplicated, corrupted, datagram }
+        };
+        let mut bad = entry.is_bad();
+        let lost = loses(&link, &mut bad);
+        if let Some(memory) = self.net.pairs[pair].memory() {
+            memory.bad = bad;
+        }
+        let mut drawn = fortune(&link, lost);
+
+        if let Some(changes) = self.net.pairs[pair].rest.as_mut().and_then(|rest| rest.changed_by.as_mut()) {
+            let base = Rc::clone(&changes.base);
+            let own = fortune(&base, loses(&base, &mut changes.bad));
+            let slower = held_up > Duration::ZERO && base.bandwidth != link.bandwidth;
+            self.touch_changes(packet.pair, |changed| {
+                (changed.loss && drawn.lost != own.lost)
+                    || (changed.corruption && !drawn.lost && drawn.corrupted != own.corrupted)
+                    || (changed.duplication && !drawn.is_gone() && drawn.duplicated != own.duplicated)
+                    || (changed.delay && !drawn.is_gone() && drawn.delay != own.delay)
+                    || (changed.bandwidth && !drawn.is_gone() && slower)
+            });
         }
 
         // By hand: overrides of the plan, then rules of faults.
         if !self.net.overrides.is_empty()
             && packet.attempt == 0
-            && let Some(fate) = self.find_override(&packet)
+            && let Some((fate, record)) = self.find_override(&packet)
         {
-            delay = fate.delay.unwrap_or(delay);
-            lost = fate.lost.unwrap_or(lost);
-            duplicated = fate.duplicated.unwrap_or(duplicated) && datagram;
-            corrupted = fate.corrupted.unwrap_or(corrupted);
+            let before = drawn;
+            drawn.delay = fate.delay.unwrap_or(drawn.delay);
+            drawn.lost = fate.lost.unwrap_or(drawn.lost);
+            drawn.duplicated = fate.duplicated.unwrap_or(drawn.duplicated) && datagram;
+            drawn.corrupted = fate.corrupted.unwrap_or(drawn.corrupted);
+            if drawn.differs(&before) {
+                self.faults_touch(record);
+            }
         }
         let mut reason = "loss";
         if self.faults.has_rules()
-            && let Some(action) = self.packet_rule(&packet)
+            && let Some((fault, action, instead)) = self.packet_rule(&packet)
         {
+            let before = drawn;
             match action {
-                PacketAction::Pass => (lost, corrupted, duplicated) = (false, false, false),
-                PacketAction::Drop => (lost, reason) = (true, "rule"),
-                PacketAction::Delay(more) => delay += more,
-                PacketAction::Duplicate => duplicated = datagram,
-                PacketAction::Corrupt => corrupted = true,
+                PacketAction::Pass => {
+                    (drawn.lost, drawn.corrupted, drawn.duplicated) = (false, false, false);
+                }
+                PacketAction::Drop => (drawn.lost, reason) = (true, "rule"),
+                PacketAction::Delay(more) => drawn.delay += more,
+                PacketAction::Duplicate => drawn.duplicated = datagram,
+                // Of a datagram without content there is no bit to flip.
+                PacketAction::Corrupt => drawn.corrupted = !datagram || !packet.bytes.is_empty(),
+            }
+            // A packet that may pass is also spared by the rules further down.
+            if drawn.differs(&before) || (instead && action == PacketAction::Pass) {
+                self.faults_touch(fault);
             }
         }
+        let Fortune { delay, lost, duplicated, corrupted, .. } = drawn;
         if lost {
             return self.lose_after_trigger(packet, reason);
         }
@@ -547,8 +710,19 @@ impl Core {
         })
     }
 
-    fn find_override(&mut self, packet: &Packet) -> Option<OverrideFate> {
-        let total = self.net.pairs[packet.pair as usize].total;
+    /// Link faults of a pair have touched a packet: those for which that is so.
+    fn touch_changes(&mut self, pair: u32, touched: impl Fn(&Changed) -> bool) {
+        let Some(changes) = self.net.pairs[pair as usize].changes() else { return };
+        let by = changes.by.iter().filter(|changed| touched(changed));
+        let by: smallvec::SmallVec<[u32; 4]> = by.map(|changed| changed.fault).collect();
+        for fault in by {
+            self.faults_touch(fault);
+        }
+    }
+
+    /// What the plan sets for a packet by hand, and the record of it.
+    fn find_override(&mut self, packet: &Packet) -> Option<(OverrideFate, u32)> {
+        let total = self.net.pairs[packet.pair as usize].rest.as_ref().map_or(0, |rest| rest.total);
         let kind = &self.recorder.recording().names[packet.kind.0 as usize];
         let planned = self.net.overrides.get(&(packet.from.0, packet.to.0))?;
         let found = planned.iter().find(|o| match &o.kind {
@@ -556,10 +730,8 @@ impl Core {
             None => o.ordinal == total,
         })?;
         let (fate, record) = (found.fate.clone(), found.record);
-        let fault = self.recorder.fault_mut(record);
-        fault.touched += 1;
-        fault.began.push(self.now);
-        Some(fate)
+        self.recorder.fault_mut(record).began.push(self.now);
+        Some((fate, record))
     }
 
     /// A lost packet has left its sender all the same: triggers see it.
@@ -632,30 +804,30 @@ impl Core {
             self.refresh_pair(pair);
         }
         let entry = &self.net.pairs[pair as usize];
-        if let Some(fault) = entry.blocked_by {
+        if let Some(fault) = entry.blocked_by() {
             self.faults_touch(fault);
             return false;
         }
         let Some(link) = &entry.link else { return false };
-        let lost = match link.loss {
-            Loss::Never => return true,
-            Loss::Independent(p) => p,
-            Loss::Bursty { good, bad, .. } => {
-                if entry.memory.as_ref().is_some_and(|memory| memory.bad) {
-                    bad
-                } else {
-                    good
-                }
-            }
-        };
+        let bad = entry.is_bad();
+        let share = link.loss.share(bad);
+        let own = entry.changes().map_or(share, |changes| changes.base.loss.share(changes.bad));
+        let is_quiet = self.net.draws.as_ref().is_some_and(|draws| draws.is_quiet(entry.changes().is_some()));
+        if is_quiet || (share == 0.0 && own == 0.0) {
+            return true;
+        }
         let word =
             addressed::word(entry.key, of.kind_hash ^ ACKNOWLEDGEMENT, of.ordinal, u64::from(of.attempt));
-        rng::unit(word) >= lost
+        let open = |share| rng::unit(word) >= share;
+        if open(share) != open(own) {
+            self.touch_changes(pair, |changed| changed.loss);
+        }
+        open(share)
     }
 }
 
 /// Sets the words of acknowledgements apart from those of messages.
 const ACKNOWLEDGEMENT: u64 = 0x6163_6b6e_6f77_6c65;
 
-/// Two cache lines, as a packet has: see the module `bytes`.
-const _: () = assert!(size_of::<Pair>() == 128);
+/// One cache line.
+const _: () = assert!(size_of::<Pair>() == 64);

@@ -479,14 +479,7 @@ impl Core {
     /// Turns an answer that was lost into the first packet of the handshake again.
     fn make_handshake(&mut self, packet: &mut Packet, pair: u32, slot: super::KindSlot, connection: u32) {
         let Connection { opened_at, asked_at, asked, .. } = self.net.connections[connection as usize];
-        let entry = &self.net.pairs[pair as usize];
-        let counter = &entry.kinds[slot.index as usize];
-        packet.from = entry.from;
-        packet.to = entry.to;
-        packet.pair = pair;
-        packet.kind = counter.kind;
-        packet.kind_hash = counter.hash;
-        packet.ordinal = counter.count;
+        self.net.address(packet, pair, slot);
         packet.route = Route::Open { connection };
         packet.bytes.clear();
         packet.sent = asked_at;

@@ -4,6 +4,7 @@
 
 use std::{
     cell::Cell,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -12,12 +13,12 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    MetricKind, Name, NodeIndex, Operation, OperationOutcome, PropertyKind, SpanIndex, SpanKind, SpanStatus,
-    Value,
+    Ending, MetricKind, Name, NodeIndex, Operation, OperationOutcome, PropertyKind, SpanIndex, SpanKind,
+    SpanStatus, Value,
 };
 use crate::{
     net::rpc::CallError,
-    node::Node,
+    node::{Node, NodeId},
     time::{Duration, SimTime},
     world::Core,
 };
@@ -121,6 +122,19 @@ impl Node {
 
     // ---- operations ----
 
+    /// Whether the plan lets this client make its next operation: asked before each, whatever the answer to the last was. A
+    /// client that may not goes on as if it had; so one operation can be taken out of a run and the others stay.
+    pub fn next_operation(&self) -> bool {
+        let mut core = self.core();
+        let core = &mut *core;
+        let asked = core.asked_operations.entry(self.id()).or_default();
+        *asked += 1;
+        let may = |all: &BTreeMap<NodeId, BTreeSet<u64>>| {
+            all.get(&self.id()).is_some_and(|numbers| numbers.contains(asked))
+        };
+        core.operations.as_ref().is_none_or(may)
+    }
+
     /// An operation of a client begins, for the checkers. `process` is the logical client: its operations do not overlap.
     pub fn invoke(&self, process: u32, function: &str, key: &str, input: &impl Serialize) -> OperationHandle {
         let mut core = self.core();
@@ -172,10 +186,17 @@ impl Node {
         }
         let now = core.now;
         core.recorder.property(now, self.index(), kind, statement, holds, told);
+        core.stop_if_violated(kind, statement, holds);
     }
 }
 
 impl Core {
+    /// Ends the run at a violation, where the scenario wants that.
+    pub(crate) fn stop_if_violated(&mut self, kind: PropertyKind, statement: &str, holds: bool) {
+        if !holds && kind == PropertyKind::Always && self.stop_at_violation && self.stop.is_none() {
+            self.stop = Some(Ending::Violated { property: statement.to_owned() });
+        }
+    }
     /// Records a state, and lets triggers and roles look at it.
     pub(crate) fn set_state(&mut self, node: crate::node::NodeId, key: &str, value: &str) {
         let now = self.now;

@@ -41,10 +41,8 @@ pub(crate) fn bytes(bytes: &[u8]) -> u64 {
         let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
         state = fold_multiply(state ^ word, MIX);
     }
-    let mut last = [0_u8; 8];
-    let rest = chunks.remainder();
-    last[..rest.len()].copy_from_slice(rest);
-    fold_multiply(state ^ u64::from_le_bytes(last), ODD ^ state.rotate_right(29))
+    let last = chunks.remainder().iter().rev().fold(0, |last, &byte| last << 8 | u64::from(byte));
+    fold_multiply(state ^ last, ODD ^ state.rotate_right(29))
 }
 
 impl RunHash {

@@ -8,7 +8,7 @@ use super::*;
 use crate::testing::{Maker, one_of_everything};
 
 fn write(folder: &Path, recording: &Recording) -> Result<Written, WriteError> {
-    write_run(folder, recording, &ExportOptions::default(), &json!({ "seed": 42 }))
+    write_run(folder, recording, &ExportOptions::default(), &json!({ "seed": 42 }), None)
 }
 
 fn content(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -71,6 +71,24 @@ fn trace_files_read_back_are_the_requests() {
 }
 
 #[test]
+fn empty_fields_are_left_out_and_texts_stay_as_they_are() {
+    let lean = |json: &str| String::from_utf8(without_empty_fields(json.as_bytes())).unwrap();
+    let span = r#"{"spanId":"ab","traceState":"","flags":0,"name":"a","attributes":[],"droppedAttributesCount":0,"events":[],"links":[{"traceId":"cd","flags":256}],"droppedLinksCount":3}"#;
+    assert_eq!(
+        lean(span),
+        r#"{"spanId":"ab","name":"a","links":[{"traceId":"cd","flags":256}],"droppedLinksCount":3}"#
+    );
+    let hostile =
+        serde_json::to_string(&json!({ "name": r#"x,"events":[],"flags":0"#, "z": ["a,", ","] })).unwrap();
+    assert_eq!(lean(&hostile), hostile);
+
+    let folder = tempfile::tempdir().unwrap();
+    let written = write(folder.path(), &large()).unwrap();
+    let text = fs::read_to_string(&written.traces[0]).unwrap();
+    assert!(!text.contains("droppedEventsCount") && !text.contains("[]"), "{}", &text[..1_000]);
+}
+
+#[test]
 fn files_are_cut_below_their_limits_and_each_trace_lies_in_one() {
     let folder = tempfile::tempdir().unwrap();
     let recording = large();
@@ -95,6 +113,30 @@ fn files_are_cut_below_their_limits_and_each_trace_lies_in_one() {
     }
     assert_eq!((spans as u64, seen.len()), (written.spans, 3_000));
     assert_eq!(spans, recording.spans.len());
+}
+
+#[test]
+fn it_is_known_which_file_holds_a_trace_and_how_large_all_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = large();
+    let summary = json!({});
+    for trace in [0, 1_500, 2_999] {
+        let wanted = recording.trace_id(trace);
+        let written =
+            write_run(folder.path(), &recording, &ExportOptions::default(), &summary, Some(wanted)).unwrap();
+        let [holding] = written.holding.as_slice() else { panic!("{:?}", written.holding) };
+        for path in &written.traces {
+            let here = fs::read_to_string(path).unwrap().contains(&wanted.to_string());
+            assert_eq!(here, path == holding, "{}", path.display());
+        }
+        let sizes: u64 = names(folder.path())
+            .iter()
+            .map(|name| fs::metadata(folder.path().join(name)).unwrap().len())
+            .sum();
+        assert_eq!(written.bytes, sizes);
+    }
+    let none = write(folder.path(), &recording).unwrap();
+    assert!(none.holding.is_empty());
 }
 
 #[test]
@@ -177,7 +219,10 @@ fn a_bad_line_is_named_with_its_file_and_number() {
     ] {
         fs::write(&path, format!("{good}\n{line}\n")).unwrap();
         let error = read_trace_files([&path]).unwrap_err().to_string();
-        assert!(error.contains("edited.jsonl line 3: ") && error.contains(hint), "{line}: {error}");
+        assert!(
+            error.contains("edited.jsonl is no trace file, line 3: ") && error.contains(hint),
+            "{line}: {error}"
+        );
         assert!(error.contains("resourceSpans"), "it says what is expected: {error}");
     }
     let error = read_trace_files([folder.path().join("absent.jsonl")]).unwrap_err().to_string();

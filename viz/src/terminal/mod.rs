@@ -10,5 +10,5 @@ mod tests;
 mod waterfall;
 
 pub use links::{compare_link, search_link, trace_link};
-pub use number::{duration, number};
+pub use number::{duration, number, rounded, rounded_duration};
 pub use waterfall::{Colour, waterfall, worst_trace, worst_trace_where};

@@ -2,9 +2,18 @@
 
 use sim_core::time::Duration;
 
+/// How many digits matter, unless somebody says otherwise.
+const DIGITS: usize = 3;
+
 /// A number for a reader: a whole one in full with its thousands set apart, another with three significant digits
 /// (`0.00123`, `12.3`, `1,235`), very large or small ones with an exponent (`1.23e-7`).
 pub fn number(value: f64) -> String {
+    rounded(value, DIGITS)
+}
+
+/// The same with another number of significant digits, at least 1.
+pub fn rounded(value: f64, digits: usize) -> String {
+    let digits = digits.max(1);
     if !value.is_finite() {
         return if value.is_nan() {
             "not a number"
@@ -17,22 +26,16 @@ pub fn number(value: f64) -> String {
     }
     let size = value.abs();
     if size >= 1e15 || (size > 0.0 && size < 1e-4) {
-        return format!("{value:.2e}");
+        return format!("{value:.*e}", digits - 1);
     }
     if value == value.trunc() {
         return with_thousands(&format!("{size:.0}"), value < 0.0);
     }
     // Rounding may add a digit (9.996 is 10.0), so the number of decimals follows from the rounded value.
-    let rounded: f64 = format!("{size:.2e}").parse().unwrap_or(size);
-    let decimals = match rounded {
-        r if r >= 100.0 => 0,
-        r if r >= 10.0 => 1,
-        r if r >= 1.0 => 2,
-        r if r >= 0.1 => 3,
-        r if r >= 0.01 => 4,
-        r if r >= 0.001 => 5,
-        _ => 6,
-    };
+    let rounded: f64 = format!("{size:.*e}", digits - 1).parse().unwrap_or(size);
+    let before_the_point = [1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
+    let before_the_point = before_the_point.into_iter().filter(|power| rounded >= *power).count();
+    let decimals = (digits + 3).saturating_sub(before_the_point);
     let text = format!("{size:.decimals$}");
     let text = if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     with_thousands(text, value < 0.0)
@@ -54,6 +57,11 @@ fn with_thousands(digits: &str, negative: bool) -> String {
 /// A duration for a reader: three significant digits and its unit (`1.23ms`, `61.9s`); from two minutes on, minutes
 /// and seconds. [`Duration`]'s own text is the exact one.
 pub fn duration(value: Duration) -> String {
+    rounded_duration(value, DIGITS)
+}
+
+/// The same with another number of significant digits, at least 1.
+pub fn rounded_duration(value: Duration, digits: usize) -> String {
     let nanos = value.as_nanos();
     if nanos >= 120_000_000_000 {
         // To the nearest second, so that no minute has sixty.
@@ -65,7 +73,7 @@ pub fn duration(value: Duration) -> String {
     }
     let units = [("ns", 1_u64), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
     for (unit, size) in units {
-        let text = number(nanos as f64 / size as f64);
+        let text = rounded(nanos as f64 / size as f64, digits);
         // What rounds to a thousand of a unit is one of the next.
         if nanos < size.saturating_mul(1_000) && text != "1,000" || unit == "s" {
             return if nanos == 0 { "0s".to_owned() } else { format!("{text}{unit}") };

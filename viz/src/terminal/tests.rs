@@ -40,7 +40,9 @@ fn a_small_trace_is_drawn_whole() {
         format!(
             "trace {id}: 2 spans, 62ms, from 1.9s of the run\n\
              web-0 GET /hot                              0s     62ms ████████████████████████\n\
-             └ ✗ db query                               1ms     59ms ███████████████████████▌\n\
+             ├ ✗ db query                               1ms     59ms ███████████████████████▌\n\
+             ├ • packet.dropped: partition             50ms                             •\n\
+             └ • retry                                 55ms                               •\n\
              ✗ too many connections\n"
         )
     );
@@ -50,12 +52,89 @@ fn a_small_trace_is_drawn_whole() {
 fn repetition_is_folded_and_the_worst_of_it_stays() {
     let text = plain(&herd(40), 0, 20);
     let lines: Vec<&str> = text.lines().collect();
-    assert!(text.contains("… 38 more db query"), "{text}");
+    assert!(text.contains("+ 38 more db query, "), "{text}");
     assert!(lines.iter().any(|line| line.contains("✗ db-1 query")), "the failed one is shown: {text}");
     assert!(text.contains("(+1 inside)") || text.contains("scan"), "{text}");
     // Root, serve, get, two queries with a scan each are shown: 76 of 83 spans are not.
     assert!(text.contains("76 of 83 spans left out"), "{text}");
     assert!(!text.contains('\u{1b}'), "what a run recorded cannot paint the terminal: {text:?}");
+}
+
+/// A page whose time is spent deep down, below many short calls: 100 ms, 80 of them in one scan.
+fn page() -> Recording {
+    let mut m = Maker::new();
+    let (web, price, db) = (m.node("web", "web"), m.node("price", "price"), m.node("db", "db"));
+    let root = m.span(None, web, "page", 0, 100);
+    for part in 0..14 {
+        m.span(
+            Some(root),
+            web,
+            ["menu", "head", "foot", "basket", "offer", "map", "news"][part as usize % 7],
+            part,
+            part + 1,
+        );
+    }
+    let call = m.span(Some(root), web, "price.Get", 14, 98);
+    // Runs beside it and holds nobody up.
+    m.span(Some(root), web, "log", 14, 97);
+    let serve = m.span(Some(call), price, "price.Get", 15, 97);
+    let ask = m.span(Some(serve), price, "db.Ask", 16, 96);
+    m.span(Some(ask), db, "scan", 16, 96);
+    m.recording
+}
+
+#[test]
+fn the_critical_path_is_unfolded_first_and_what_is_folded_is_counted() {
+    let text = plain(&page(), 0, 6);
+    let lines: Vec<&str> = text.lines().collect();
+    // Five spans from the page down to the scan, and one line for 14 short ones and the one that held nobody up.
+    for name in ["web page", "price.Get", "price price.Get", "db.Ask", "db scan"] {
+        assert!(text.contains(name), "{name}: {text}");
+    }
+    assert!(lines[6].starts_with("└ + 15 more, 97ms in all "), "{text}");
+    assert!(text.ends_with("15 of 20 spans left out\n"), "{text}");
+    // With a line more, the long one comes before the short ones.
+    let text = plain(&page(), 0, 7);
+    assert!(text.contains("├ log") && text.contains("└ + 14 more, 14ms in all "), "{text}");
+}
+
+#[test]
+fn what_leads_to_a_failure_comes_before_what_took_long() {
+    let mut recording = page();
+    let name = recording.names.len() as u32;
+    recording.names.push("out of paper".to_owned());
+    recording.spans[9].status = sim_core::record::SpanStatus::Error(sim_core::record::Name(name));
+    let text = plain(&recording, 0, 3);
+    assert!(text.contains("├ ✗ head") && text.contains("\n✗ out of paper\n"), "{text}");
+}
+
+#[test]
+fn events_have_the_lines_that_are_left() {
+    let mut m = Maker::new();
+    let node = m.node("writer", "writer");
+    let root = m.span(None, node, "reading", 10, 210);
+    m.span(Some(root), node, "again", 150, 151);
+    for at in [20, 30, 40] {
+        m.event(root, at, "packet.dropped", "loss");
+    }
+    m.event(root, 200, "gave up", "");
+    let text = plain(&m.recording, 0, 12);
+    let begins = ["trace", "writer reading", "├ • packet.dropped: loss", "├ again", "└ • gave up"];
+    for (line, begin) in text.lines().zip(begins) {
+        assert!(line.starts_with(begin), "{text}");
+    }
+    assert!(text.contains("10ms       3x") && !text.contains("left out"), "{text}");
+    // A long one is told instead of marked on the time line.
+    m.event(root, 205, "packet.dropped", "Reading to store: partition");
+    let text = plain(&m.recording, 0, 12);
+    assert!(
+        text.contains("└ • packet.dropped: Reading to store: partition  ") && text.contains(" 195ms\n"),
+        "{text}"
+    );
+    m.recording.span_events.pop();
+    // Spans come first; what has no line is counted.
+    let text = plain(&m.recording, 0, 3);
+    assert!(text.ends_with("1 of 4 events left out\n") && text.contains("again"), "{text}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
         LabEntry, LabError, find_in,
         verdict::{Expected, VerdictKind},
     },
-    measure::{percent, testing::RecordingBuilder},
+    measure::{Shown, percent, testing::RecordingBuilder},
     prelude::*,
 };
 
@@ -65,6 +65,8 @@ impl Lab for Toy {
             .under(with_knob("rate=5").without_faults(), "naive", "no herd without load", |run| {
                 run.gauge("db.load").max().at_most(1)
             })
+            .show("no page fails", |run| run.spans("GET /hot").failed().shown("a page that failed"))
+            .show("few queries", |run| run.spans("GET /hot").shown("the slowest page"))
             .figure("herd", |run| run.gauge("db.load").max())
             .figure("p99 of a page", |run| run.spans("GET /hot").p99())
             .figure_for("naive", "pages", |run| run.count("page"))
@@ -135,6 +137,45 @@ fn a_broken_variant_that_breaks_for_another_reason_has_failed() {
 fn a_fixed_variant_that_misses_a_goal_has_failed() {
     let judgement = judged(&runs(105.0, 60.0, 0.0));
     assert_eq!(told(&judgement, "single-flight", "few queries"), (Expected::Met, false, false));
+}
+
+#[test]
+fn a_goal_of_other_variants_is_judged_and_nothing_is_expected() {
+    let mut runs = runs(105.0, 2.0, 0.0);
+    let of_control = |runs: &[(&'static str, Recording)]| {
+        let judgement = judged(runs);
+        assert!(judgement.as_expected(), "{judgement:#?}");
+        let verdict = judgement.verdicts().find(|one| {
+            one.name == "pages are served" && one.variants == ["half-a-fix"] && one.kind == VerdictKind::Goal
+        });
+        verdict.map(|one| (one.asked, one.expected, one.met, one.error.is_some()))
+    };
+    assert_eq!(of_control(&runs), Some((false, Expected::Either, true, false)));
+    // Also where it cannot be measured.
+    runs[2].1 = herd(50.0).with(|recording| recording.metrics.truncate(1)).done();
+    assert_eq!(of_control(&runs), Some((false, Expected::Either, false, true)));
+}
+
+#[test]
+fn a_missed_goal_shows_the_trace_that_the_lab_has_for_it() {
+    let broken = |recording: Recording| {
+        let judgement = judged(&[("naive", recording.clone())]);
+        toy().shown(&judgement.variants[0], &recording)
+    };
+    let two_pages = || {
+        let herd = herd(105.0).span("web-1", "GET /hot", 50, 900, None).failed();
+        herd.with(|recording| recording.spans[1].trace = 1)
+    };
+    let few_queries = Some(Shown { trace: 1, why: "the slowest page".to_owned() });
+    assert_eq!(broken(two_pages().done()), few_queries);
+    // The first goal that was missed decides.
+    assert_eq!(broken(two_pages().counter("web-1", "page.failed", &[(4_000, 1.0)]).done()), few_queries);
+    let failed = two_pages().counter("web-1", "page.failed", &[(4_000, 1.0)]);
+    let calm = failed.with(|recording| recording.metrics[0].points[0].value = 5.0).done();
+    assert_eq!(broken(calm), Some(Shown { trace: 1, why: "a page that failed".to_owned() }));
+    // Nothing was missed.
+    let judgement = judged(&runs(105.0, 2.0, 0.0));
+    assert_eq!(toy().shown(&judgement.variants[1], &herd(2.0).done()), None);
 }
 
 #[test]
@@ -300,6 +341,7 @@ fn a_verdict_in_json_has_the_documented_fields() {
             "name": "few queries",
             "kind": "goal",
             "variants": ["naive"],
+            "asked": true,
             "expected": "missed",
             "met": false,
             "as_expected": true,
@@ -389,6 +431,7 @@ fn a_well_formed_lab_has_no_problems_and_a_careless_one_has_many() {
         fn expect() -> Expectations {
             Expectations::new()
                 .goal("few queries", |run| run.count("q").at_most(1))
+                .show("fwe queries", |run| run.spans("q").shown("a query"))
                 .claim("godo", "few queries", |run| run.count("q").at_least(percent(1)))
                 .under(with_knob("rat=5"), "good", "slow", |run| run.count("q").within(ms(1)..ms(2)))
         }
@@ -401,6 +444,7 @@ fn a_well_formed_lab_has_no_problems_and_a_careless_one_has_many() {
         "misses `few qeries`, which is no goal of it; did you mean `few queries`?",
         "two expectations have the name `few queries`",
         "the variant `godo`, which does not exist; did you mean `good`?",
+        "a trace is shown for `fwe queries`, which is no goal; did you mean `few queries`?",
         "the knob `rate` has no doc comment",
         "`OneThing` of `pick`",
         "the claim `slow` has no plan: there is no knob `rat`",

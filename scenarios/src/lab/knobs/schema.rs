@@ -73,6 +73,7 @@ fn knob(
     let inner = default.as_ref().and_then(toml::Value::as_table);
     let kind = kind(root, schema, inner, &path)?;
     let help = [own, schema].into_iter().find_map(|schema| schema.get("description")).and_then(Value::as_str);
+    let unit = [own, schema].into_iter().find_map(|schema| schema.get("x-unit")).and_then(Value::as_str);
     let range = range(own).or_else(|| range(schema));
     if kind == KnobKind::Duration
         && let Some(KnobRange::Numbers { .. }) = range
@@ -85,6 +86,7 @@ fn knob(
         name: name.to_owned(),
         help: help.unwrap_or_default().to_owned(),
         kind,
+        unit: unit.unwrap_or_default().to_owned(),
         range,
         optional,
         default,

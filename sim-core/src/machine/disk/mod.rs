@@ -158,12 +158,26 @@ impl DiskState {
 
     /// Whether the file may have that length, in bytes.
     fn check_room(&self, name: &str, length: u64) -> Result<usize, DiskError> {
-        let growth = length.saturating_sub(self.len(name).unwrap_or(0));
-        let full = self.capacity.is_some_and(|capacity| growth > capacity.saturating_sub(self.used_bytes()));
-        if length > FILE_SIZE_MAX || (growth > 0 && full) {
-            return Err(DiskError::NoSpace);
+        if self.would_fit(name, length, self.capacity) {
+            Ok(length as usize)
+        } else {
+            Err(DiskError::NoSpace)
         }
-        Ok(length as usize)
+    }
+
+    /// Whether the file could have that length on a disk for so many bytes.
+    pub fn would_fit(&self, file: &str, length: u64, capacity: Option<u64>) -> bool {
+        let growth = length.saturating_sub(self.len(file).unwrap_or(0));
+        let full = capacity.is_some_and(|capacity| growth > capacity.saturating_sub(self.used_bytes()));
+        length <= FILE_SIZE_MAX && (growth == 0 || !full)
+    }
+
+    /// Whether a reader finds the same files with the same contents on another disk.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        fn contents(disk: &DiskState) -> impl Iterator<Item = (&str, Option<&Vec<u8>>)> {
+            disk.directory.entries().map(|(name, id)| (name, disk.files.get(&id).map(|file| &file.cached)))
+        }
+        contents(self).eq(contents(other))
     }
 
     /// Writes at an offset, in bytes. Creates the file if there is none; fills a gap between the file's end and the offset
@@ -332,10 +346,7 @@ impl DiskState {
     /// Counts as one sync. If it fails, the next sync of each file that lost data reports [`DiskError::Io`], once, as Linux
     /// does since 4.13: nobody waits for a write-back in the background, so nobody heard of its error.
     pub fn sync_all(&mut self) -> Result<(), DiskError> {
-        let dirty = |id: &FileId| {
-            self.directory.is_new(*id) || self.files.get(id).is_some_and(|file| !file.unsynced.is_empty())
-        };
-        let dirty: Vec<FileId> = self.directory.entries().map(|(_, id)| id).filter(dirty).collect();
+        let dirty: Vec<FileId> = self.dirty_files().collect();
         if dirty.is_empty() {
             return Ok(());
         }
@@ -351,6 +362,17 @@ impl DiskState {
             }
         }
         if fails { Err(DiskError::Io) } else { Ok(()) }
+    }
+
+    /// Whether [`sync_all`](Self::sync_all) would find something to do.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty_files().next().is_some()
+    }
+    fn dirty_files(&self) -> impl Iterator<Item = FileId> {
+        let dirty = |id: &FileId| {
+            self.directory.is_new(*id) || self.files.get(id).is_some_and(|file| !file.unsynced.is_empty())
+        };
+        self.directory.entries().map(|(_, id)| id).filter(dirty)
     }
 
     /// The writes that are not yet durable, in the order in which they were made. Those of deleted files are not among them.
