@@ -9,10 +9,7 @@ use sim_core::{
     time::{Duration, Monotonic},
 };
 
-use crate::{
-    cast::{Failure, Method, WebRequest, level::Level},
-    measure::Measure,
-};
+use crate::cast::{Failure, Method, WebRequest, level::Level};
 
 /// What a request of a load generator knows about itself.
 #[derive(Clone, Debug)]
@@ -193,10 +190,9 @@ impl Meter {
 
     /// Whether the request kept what was stated of all.
     fn check(&self, latency: Duration, result: &Result<(), Failure>) {
-        let took = Measure::from(latency);
         let told = || match result {
-            Ok(()) => format!("one took {took}"),
-            Err(failure) => format!("one failed after {took}: {failure}"),
+            Ok(()) => format!("one took {latency}"),
+            Err(failure) => format!("one failed after {latency}: {failure}"),
         };
         if let Some((statement, limit)) = self.promises.always {
             self.node.always(statement, result.is_ok() && latency <= limit, told);
