@@ -16,8 +16,9 @@ pub fn story(recording: &Recording, failure: &Failure) -> Vec<String> {
     for fault in &recording.faults {
         let on: Vec<&str> = fault.nodes.iter().map(|&node| recording.node_name(node)).collect();
         let on = if on.is_empty() || on.len() > 3 { fault.on.clone() } else { on.join(", ") };
+        let on = if on.is_empty() { on } else { format!(" ({on})") };
         for &at in &fault.began {
-            lines.push((at, 0, format!("fault `{}`: {} ({on})", fault.name, fault.what)));
+            lines.push((at, 0, format!("fault `{}`: {}{on}", fault.name, fault.what)));
         }
         for &at in &fault.ended {
             lines.push((at, 0, format!("fault `{}` is over", fault.name)));
