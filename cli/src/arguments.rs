@@ -7,6 +7,7 @@ use scenarios::lab::LabEntry;
 
 use crate::{
     commands::{
+        bugs::BugsArguments,
         check::CheckArguments,
         completions::CompletionsArguments,
         explain::{ExplainArguments, FAULTS},
@@ -51,6 +52,7 @@ pub(crate) enum Command {
     Replay(ReplayArguments),
     Export(ExportArguments),
     Check(CheckArguments),
+    Bugs(BugsArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }

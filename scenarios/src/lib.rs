@@ -4,6 +4,7 @@
 //! [`lab`] says how to write one, [`cast`] holds the parts they are played with, [`measure`] what can be asked of a run, and [`catalogue`] lists them all, in teaching order.
 
 pub mod cast;
+pub mod gallery;
 pub mod lab;
 pub mod measure;
 pub mod prelude;

@@ -13,7 +13,7 @@ use sim_core::{
         disk::{CrashPolicy, DiskError},
     },
     plan::Plan,
-    record::RecordingLevel,
+    record::{Ending, RecordingLevel},
     time::{Duration, ms, secs, us},
 };
 use support::{Log, alone, run, states, world, world_with};
@@ -229,6 +229,42 @@ fn the_system_writes_back_at_whole_multiples_of_its_period() {
 }
 
 #[test]
+fn a_run_ends_when_nothing_is_left_to_write_back() {
+    let disk = DiskSpec { write_back: Some(ms(100)), ..sync_only() };
+    let ending = |spec: NodeSpec, code: fn(Node) -> std::pin::Pin<Box<dyn Future<Output = ()>>>| {
+        let mut sim = world();
+        sim.node(spec, code);
+        let recording = run(sim);
+        (recording.ending, recording.ended.since_start())
+    };
+    // It is written at 130 ms, and written back at 200.
+    let write = |node: Node| -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move {
+            node.sleep(ms(130)).await;
+            node.file("log").append(b"unsynced").await.unwrap();
+        })
+    };
+    assert_eq!(ending(store(disk), write), (Ending::Quiet, ms(200)));
+    // A truncation is written back too, in a turn of its own.
+    assert_eq!(
+        ending(store(disk), |node| Box::pin(async move {
+            let file = node.file("log");
+            file.append(b"unsynced").await.unwrap();
+            node.sleep(ms(350)).await;
+            file.truncate(3).unwrap();
+        })),
+        (Ending::Quiet, ms(400))
+    );
+    // Who only looks leaves nothing to write, and no period is no write-back.
+    assert_eq!(
+        ending(store(disk), |node| Box::pin(async move { drop(node.file("log").read_all().await) })),
+        (Ending::Quiet, ms(0))
+    );
+    let never = DiskSpec { write_back: Some(Duration::ZERO), ..disk };
+    assert_eq!(ending(store(never), write), (Ending::Quiet, ms(130)));
+}
+
+#[test]
 fn a_rename_is_durable_after_a_sync_of_the_directory() {
     let lines = alone(store(sync_only()), restart_at(ms(20)), async |node, log| {
         let disk = node.disk();
@@ -393,7 +429,8 @@ fn what_a_failed_sync_should_have_written_is_lost_though_the_next_sync_succeeds(
 
 #[test]
 fn a_rotten_bit_is_read_back_as_it_is() {
-    let faults = disk_fault(ms(10), ms(100), DiskFault::Rot("log".to_owned()));
+    let rot = FaultKind::Disk(DiskFault::Rot("log".to_owned()));
+    let faults = FaultPlan::none().with(Fault::at(ms(10), "disk", rot).on("store"));
     let lines = alone(store(sync_only()), faults, async |node, log| {
         let file = node.file("log");
         file.append(&[0; 100]).await.unwrap();

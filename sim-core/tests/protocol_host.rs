@@ -13,8 +13,8 @@ use sim_core::{
     fault::{DiskFault, Fault, FaultKind, FaultPlan, MessageTrigger, StateTrigger, When},
     machine::DiskSpec,
     net::Link,
-    protocol::{Out, Protocol},
-    record::Recording,
+    protocol::{Durability, Out, Protocol},
+    record::{PropertyKind, Recording},
     time::{Duration, ms},
 };
 use support::{Log, panicked, run, states, world_with};
@@ -30,6 +30,9 @@ enum Act {
     Replace(Vec<u32>),
     State(&'static str, &'static str),
     Announce(&'static str),
+    SendNow(NodeId, u32),
+    AnnounceNow(&'static str),
+    WhenDurable(u8),
     Panic,
 }
 
@@ -42,6 +45,7 @@ enum Say {
 struct Config {
     on_word: Vec<Act>,
     on_timer: BTreeMap<u8, Vec<Act>>,
+    durability: Durability,
 }
 
 struct Scripted {
@@ -60,6 +64,9 @@ fn carry_out(acts: &[Act], out: &mut Out<Scripted>) {
             Act::Replace(records) => out.replace(records.clone()),
             Act::State(key, value) => out.state(key, *value),
             Act::Announce(event) => out.announce((*event).to_owned()),
+            Act::SendNow(to, word) => out.send_now(*to, Say::Word(*word)),
+            Act::AnnounceNow(event) => out.announce_now((*event).to_owned()),
+            Act::WhenDurable(timer) => out.when_durable(*timer),
             Act::Panic => panic!("a handler panicked"),
         }
     }
@@ -73,6 +80,9 @@ impl Protocol for Scripted {
     type Record = u32;
     type Timer = u8;
 
+    fn durability(config: &Config) -> Durability {
+        config.durability
+    }
     fn restore(config: &Config, records: Vec<u32>, out: &mut Out<Self>) -> Self {
         out.announce(format!("restored {records:?}"));
         Self { config: config.clone(), words: Vec::new() }
@@ -505,4 +515,106 @@ fn the_observer_can_look_into_a_protocol() {
     });
     run(sim);
     assert_eq!(log.texts(), ["[]", "[8]", "[8, 9]", "restored [], heard 8, heard 9"]);
+}
+
+// ---- what does not wait ----
+
+#[test]
+fn what_is_said_now_does_not_wait_for_a_sync() {
+    let acts = vec![
+        Act::Append(1),
+        Act::Send(PEER, 1),
+        Act::Announce("durable"),
+        Act::SendNow(PEER, 2),
+        Act::AnnounceNow("at once"),
+    ];
+    let lines = script(vec![(5, acts), (8, vec![Act::SendNow(PEER, 3)])]);
+    assert_eq!(
+        lines,
+        [
+            "5ms node: at once",
+            "6ms peer: heard 2",
+            "9ms peer: heard 3",
+            "15ms node: durable",
+            "16ms peer: heard 1"
+        ]
+    );
+}
+
+#[test]
+fn a_timer_waits_for_the_sync_of_what_was_persisted_before_it() {
+    // The second record comes while the first is on its way to the disk: its sync begins at 15 ms.
+    let lines = script(vec![
+        (5, vec![Act::Append(1), Act::WhenDurable(1)]),
+        (8, vec![Act::WhenDurable(2), Act::Append(2), Act::WhenDurable(3), Act::Announce("after")]),
+    ]);
+    // What a timer's handler announces waits for the second sync; when it ran, it says itself.
+    assert_eq!(
+        lines,
+        [
+            "25ms node: timer 3 at 25ms",
+            "25ms node: after",
+            "25ms node: timer 1 at 15ms",
+            "25ms node: timer 2 at 15ms"
+        ]
+    );
+}
+
+#[test]
+fn a_timer_that_waits_for_no_sync_fires_right_after_its_handler() {
+    let config = Config { on_timer: BTreeMap::from([(1, vec![Act::Send(PEER, 7)])]), ..Config::default() };
+    let acts = vec![Act::WhenDurable(1), Act::Announce("first"), Act::Send(PEER, 6)];
+    let (lines, _) = play(config, FaultPlan::none(), vec![(5, acts)]);
+    assert_eq!(
+        lines[2..],
+        ["5ms node: first", "5ms node: timer 1 at 5ms", "6ms peer: heard 6", "6ms peer: heard 7"]
+    );
+}
+
+#[test]
+fn a_crash_takes_the_timers_that_wait_for_a_sync() {
+    let acts = vec![(5, vec![Act::Append(1), Act::WhenDurable(1)])];
+    let (lines, _) = play(Config::default(), restart(12), acts);
+    assert!(!lines.iter().any(|line| line.contains("timer")), "{lines:?}");
+}
+
+/// What a crash at 12, 33 and 58 ms leaves of records of 0, 20 and 45 ms, where a sync of 10 ms is begun each 20 ms.
+#[test]
+fn what_is_synced_in_the_background_is_promised_at_once_and_lost_until_then() {
+    let config = Config { durability: Durability::Every(ms(20)), ..Config::default() };
+    for (crash, left) in [(12, "[]"), (33, "[1]"), (58, "[1, 2]")] {
+        let commands = vec![
+            (1, vec![Act::Append(1), Act::Announce("promised 1")]),
+            (21, vec![Act::Append(2), Act::Announce("promised 2")]),
+            (45, vec![Act::Append(3), Act::Announce("promised 3")]),
+        ];
+        let (lines, _) = play(config.clone(), restart(crash), commands);
+        assert_eq!(lines[2], "1ms node: promised 1");
+        let restored = lines.iter().rfind(|line| line.contains("node: restored")).unwrap();
+        assert!(restored.ends_with(left), "crash at {crash} ms: {lines:?}");
+    }
+}
+
+#[test]
+fn a_watch_sees_each_step_with_its_effects_and_the_true_time() {
+    let mut sim = world_with(FaultPlan::none());
+    sim.node("node", async move |node| {
+        let hosted = node
+            .host_watched::<Scripted>(Config::default(), |watching, scripted, effects| {
+                let (heard, name) = (scripted.words.len(), watching.name_of(watching.node()).to_owned());
+                let (now, count) = (watching.now(), effects.len());
+                let detail = || format!("{name} said {count} things at {now}, and has heard {heard}");
+                watching.check(PropertyKind::Always, "a step has one effect", count == 1, detail);
+            })
+            .await;
+        node.sleep(ms(3)).await;
+        hosted.command(Vec::new());
+        hosted.command(vec![Act::Announce("a"), Act::Announce("b")]);
+    });
+    let recording = sim.run().unwrap();
+    let [property] = &recording.properties[..] else { panic!("{:?}", recording.properties) };
+    // The start announces; the empty command is no step to look at.
+    assert_eq!((property.checks, property.passes), (2, 1));
+    let detail = &property.first_failure.as_ref().unwrap().detail;
+    assert!(detail.starts_with("node said 2 things at 3"), "{detail}");
 }

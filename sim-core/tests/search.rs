@@ -94,7 +94,7 @@ fn primary_and_backup() -> Scenario {
         Arm::Duplication(0.5),
         Arm::Delay(ms(20)),
     ]))
-    .hints(Hints { servers: "server".to_owned(), within: ms(0)..=secs(5), ..Hints::default() })
+    .shrinking(Hints { servers: "server".to_owned(), within: ms(0)..=secs(5), ..Hints::default() })
 }
 
 fn is_lost(failure: &Failure) -> bool {

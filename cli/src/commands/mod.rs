@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+pub(crate) mod bugs;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod explain;
@@ -30,6 +31,7 @@ pub(crate) fn carry_out(
         Command::List(arguments) => list::carry_out(labs, &arguments, console),
         Command::Explain(arguments) => explain::carry_out(labs, &arguments, console),
         Command::Replay(arguments) => replay::carry_out(labs, &arguments, console),
+        Command::Bugs(arguments) => bugs::carry_out(&arguments, console),
         Command::Export(arguments) => export::carry_out(&arguments, console),
         Command::Check(arguments) => check::carry_out(&arguments, console),
         Command::Completions(arguments) => completions::carry_out(labs, &arguments, console),

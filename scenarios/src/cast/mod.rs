@@ -6,6 +6,7 @@
 //! | [`WebService`] | servers with a bounded number of workers and a queue | `WebService::new(handler).workers(64).add_many(sim, "web", 4)` |
 //! | [`CacheServer`] | a Redis-like cache: one thread, memory only, leases | `CacheServer::new().add_to(sim, "cache")` |
 //! | [`Database`] | a Postgres-like database: connections, row locks, a log on disk | `Database::new(8).query_time(ms(50)).add_to(sim, "db")` |
+//! | [`KvStore`] | a key-value store, replicated by Raft | `KvStore::new(5).read(KvRead::Lease).add_to(sim, "server")` |
 //! | [`ConnectionPool`] | on a client: a limited number of things to lend | `ConnectionPool::slots(&node, 10)` |
 //! | [`ReadThrough`] | on a client: a cache in front of something slow, and who fills it on a miss | `ReadThrough::new(&node, cache, Fill::Lease, secs(4))` |
 //! | [`Monitor`] | hears the heartbeats of a service and says who is dead | `Monitor::new(detector).add_to(sim, "monitor", "node")` |
@@ -58,6 +59,13 @@
 //! | `db.deadlocks` | counter | database | of the aborted: victims of a deadlock |
 //! | `db.commit.batch` | distribution | database | transactions made durable by one sync |
 //! | `db.replayed` | counter | database | transactions found in the log at a start |
+//! | `raft.commit_index` | gauge | store | the last entry that the server knows to be committed |
+//! | `raft.log_synced` | gauge | store | the last entry that a power failure would leave on its disk |
+//! | `raft.log_bytes` | gauge | store | what term, vote, log and snapshot take on its disk |
+//! | `raft.snapshot_index` | gauge | store | the last entry that its snapshot covers |
+//! | `kv.applied`, `kv.repeated` | counter | store | commands applied; recognised as asked again |
+//! | `kv.snapshots`, `kv.snapshot.bytes` | counter | store | snapshots taken, and their bytes |
+//! | `kv.replay` | histogram | store | time from a start until all that was in the log is applied |
 //! | `pool.in_use`, `pool.idle`, `pool.waiting` | gauge | pool | lent; in the pool; callers that wait |
 //! | `pool.wait`, `pool.held` | histogram | pool | time until one was free, of those served; time it was lent |
 //! | `pool.timed_out`, `pool.leaked`, `pool.reclaimed` | counter | pool | callers that waited in vain; never given back; taken back |
@@ -69,7 +77,8 @@
 //! | `log.unsynced` | gauge | log | bytes that a power failure would take, acknowledged or not, after each record |
 //! | `flight.led`, `flight.shared` | counter | single flight | flights begun; callers who waited for somebody else's |
 //!
-//! States: `database` (`recovering`, `ready`); of a monitor, under the name of each watched node, `alive` or `dead`.
+//! States: `database` (`recovering`, `ready`); of a monitor, under the name of each watched node, `alive` or `dead`; of a store's
+//! servers `role`, `term`, `config` (see `consensus::raft`).
 //!
 //! A crash does not lower a gauge: it shows the level before the crash until the node starts again.
 
@@ -81,6 +90,7 @@ mod database;
 mod durable_log;
 mod failure;
 mod flight;
+mod kv;
 mod level;
 mod load;
 mod machine;
@@ -100,6 +110,10 @@ pub use database::{
 pub use durable_log::{DurableLog, LogFile, LogSync};
 pub use failure::Failure;
 pub use flight::SingleFlight;
+pub use kv::{
+    APPLIED_ONCE, KV_ADMIN_PORT, KvAdmin, KvAdminResponse, KvAnswer, KvClient, KvError, KvOperation, KvRead,
+    KvRequest, KvResponse, KvStore, KvValue, PROGRESS,
+};
 pub use load::{ClosedLoop, Destination, Keys, Load, OpenLoop, RequestInfo, Spread};
 pub use monitor::Monitor;
 pub use pool::{ConnectionPool, PoolError, Pooled};

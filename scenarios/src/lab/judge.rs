@@ -372,7 +372,12 @@ fn properties(one: &Judged<'_>, all: &[Judged<'_>]) -> Vec<Verdict> {
     let judge = |name: &str| {
         let (expected, chance) = expected(&one.variant, named, name);
         let about = vec![one.variant.name.to_owned()];
-        verdict(name, VerdictKind::Property, about, expected, chance, strict, one.run.property(name))
+        let mut check = one.run.property(name);
+        // The verdict has the statement in its name.
+        if let Some(rest) = check.measured.strip_prefix(&format!("{name}: ")) {
+            check.measured = rest.to_owned();
+        }
+        verdict(name, VerdictKind::Property, about, expected, chance, strict, check)
     };
     let is_told = |verdict: &Verdict| !verdict.met || named.iter().any(|one| one.0 == verdict.name);
     names.into_iter().map(judge).filter(is_told).collect()

@@ -331,7 +331,8 @@ impl<'a> Run<'a> {
                 let of = format!("{} of {} checks", property.passes, property.checks);
                 let failure = property.first_failure.as_ref().filter(|_| !property.held()).map(|first| {
                     let node = self.shared.recording.node_name(first.node);
-                    format!(", first not at {} on {node}: {}", first.at, first.detail)
+                    let at = Measure::from(first.at.since_start());
+                    format!(", first not at {at} on {node}: {}", first.detail)
                 });
                 (format!("{statement}: {of}{}", failure.unwrap_or_default()), Ok(property.held()))
             }

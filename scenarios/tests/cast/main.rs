@@ -6,6 +6,7 @@ mod database;
 mod durable_log;
 mod figures;
 mod flight;
+mod kv;
 mod load;
 mod pool;
 mod read_through;

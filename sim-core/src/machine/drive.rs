@@ -35,7 +35,7 @@ pub struct DiskSpec {
     pub bandwidth: u64,
     /// Bytes in a sector: the unit that is written whole or not at all.
     pub sector: u32,
-    /// Every so often the operating system writes all dirty pages back, by itself.
+    /// Every so often the operating system writes all dirty pages back, by itself. Not at all where this is zero.
     pub write_back: Option<Duration>,
     /// What a crash leaves of what was not synced.
     pub crash: CrashPolicy,
@@ -93,6 +93,8 @@ struct Inner {
     /// What waits for the device; the first is on it.
     device: VecDeque<u32>,
     writes_until: SimTime,
+    /// Whether the operating system will write back at its next turn.
+    write_back_armed: bool,
     slow: f64,
     /// The faults that make operations fail.
     io_fault: Option<u32>,
@@ -131,6 +133,7 @@ impl Core {
                 free: Vec::new(),
                 device: VecDeque::new(),
                 writes_until: SimTime::ZERO,
+                write_back_armed: false,
                 slow: 1.0,
                 io_fault: None,
                 sync_fault: None,
@@ -139,20 +142,30 @@ impl Core {
                 policy: spec.crash,
                 policy_fault: None,
             }));
-            if let Some(period) = spec.write_back {
-                // On whole multiples of the period, since the system booted with the run.
-                let next = period * (self.now.as_nanos() / period.as_nanos().max(1) + 1);
-                self.queue.push(SimTime::ZERO + next, Class::Usual, Event::WriteBack { node });
-            }
         }
         self.nodes[node.index()].drive.inner.as_mut().expect("made above")
     }
 
+    /// Something may have become dirty: then the operating system writes it back at its next turn. Turns are whole multiples
+    /// of the period, since the system booted with the run. Nobody waits for a turn at which there is nothing to do, so
+    /// a run whose disks are clean can end.
+    fn arm_write_back(&mut self, node: NodeId) {
+        let period = self.nodes[node.index()].drive.spec.write_back;
+        let Some(period) = period.filter(|period| !period.is_zero()) else { return };
+        let now = self.now;
+        let inner = self.drive(node);
+        if !inner.write_back_armed && inner.state.is_dirty() {
+            inner.write_back_armed = true;
+            let next = period * (now.as_nanos() / period.as_nanos() + 1);
+            self.queue.push(SimTime::ZERO + next, Class::Usual, Event::WriteBack { node });
+        }
+    }
+
     /// The operating system's own write-back of everything dirty.
     pub(crate) fn write_back(&mut self, node: NodeId) {
-        let Some(period) = self.nodes[node.index()].drive.spec.write_back else { return };
         let powered = self.nodes[node.index()].powered;
         let inner = self.drive(node);
+        inner.write_back_armed = false;
         if powered {
             // It competes for nothing here: its share of the device is small, and nobody waits for it.
             let failed = inner.state.sync_all().is_err();
@@ -160,7 +173,7 @@ impl Core {
                 self.faults_touch(fault);
             }
         }
-        self.queue.push(self.now + period, Class::Usual, Event::WriteBack { node });
+        self.arm_write_back(node);
     }
 
     fn disk_submit(&mut self, node: NodeId, incarnation: u32, request: Request, waker: Waker) -> u32 {
@@ -277,6 +290,8 @@ impl Core {
         if on_device {
             inner.device.pop_front();
             self.device_start(node, incarnation);
+        } else {
+            self.arm_write_back(node);
         }
         if let Some(fault) = fault {
             self.faults_touch(fault);
@@ -408,6 +423,7 @@ impl Disk {
             (Err(DiskError::NoSpace), Some((file, length))) => inner.fault_without_room(file, length, spec),
             _ => None,
         };
+        core.arm_write_back(id);
         if let Some(fault) = fault {
             core.faults_touch(fault);
         }

@@ -1,10 +1,8 @@
 //! The host: gives a protocol its messages, timers and commands, and carries out its effects.
 //!
 //! While a sync is pending the handlers run on. What was sent or announced after a persist waits for its sync, timers do
-//! not, and persists that wait share one sync. A failed sync crashes the node.
-//!
-//! Records lie in one file, each with its length and a CRC-32 that is chained to the one before, so that what is left of an
-//! overwritten tail can never be taken for its continuation.
+//! not, and persists that wait share one sync. A failed sync crashes the node. A protocol may say what does not wait, ask to
+//! be told when a sync is done, or choose to be synced in the background ([`Durability`]).
 
 use std::{
     cell::RefCell,
@@ -15,19 +13,22 @@ use std::{
     task::{Poll, Waker},
 };
 
-use super::{Effect, Out, Protocol};
+use super::{
+    Durability, Effect, Out, Protocol,
+    records::{RecordLog, Write, record_file},
+};
 use crate::{
     codec,
     executor::{
+        combine::race,
         queue::{Class, EventKey},
         sync::Notify,
     },
-    machine::{File, disk::DiskError, disk::checksum::crc32},
     net::Packet,
     node::{Node, NodeId},
-    record::{Ending, NodeIndex, SpanIndex, SpanKind},
+    record::{Ending, NodeIndex, PropertyKind, SpanIndex, SpanKind},
     sim::panic_message,
-    time::Monotonic,
+    time::{Monotonic, SimTime, ns},
     world::{Core, Event},
 };
 
@@ -59,17 +60,15 @@ impl HostSlot {
     }
 }
 
-enum Write {
-    Append(Vec<u8>),
-    Truncate(usize),
-    Replace(Vec<Vec<u8>>),
-}
-
 /// What waits for a sync.
 enum Held<P: Protocol> {
     Send(NodeId, Box<Packet>, &'static str, SpanIndex),
     Announce(P::Event),
+    Fire(P::Timer, SpanIndex),
 }
+
+/// What looks on after each step.
+type Watch<P> = Box<dyn FnMut(&mut Watching<'_>, &P, &[Effect<P>])>;
 
 struct Host<P: Protocol> {
     protocol: Option<P>,
@@ -83,9 +82,24 @@ struct Host<P: Protocol> {
     /// The number of the sync that will cover `writes`, and of the last one that is done.
     epoch: u64,
     synced: u64,
+    /// How many persists have been said, and how many of them are durable.
+    persisted: u64,
+    durable: u64,
     held: VecDeque<(u64, Held<P>)>,
     events: VecDeque<P::Event>,
     waiting: Option<Waker>,
+    /// Timers that waited for a sync, and found none pending.
+    due: VecDeque<(P::Timer, SpanIndex)>,
+    watch: Option<Watch<P>>,
+}
+
+impl<P: Protocol> Host<P> {
+    fn tell(&mut self, event: P::Event) {
+        self.events.push_back(event);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
 }
 
 struct HostCell<P: Protocol> {
@@ -101,6 +115,28 @@ impl<P: Protocol> HostCell<P> {
     fn handle(&self, core: &mut Core, span: SpanIndex, handler: impl FnOnce(&mut P, &mut Out<P>)) {
         let mut host = self.host.borrow_mut();
         let host = &mut *host;
+        self.step(core, host, span, handler);
+        self.fire_due(core, host);
+    }
+
+    /// The timers that waited for a sync and found none pending.
+    fn fire_due(&self, core: &mut Core, host: &mut Host<P>) {
+        while let Some((timer, span)) = host.due.pop_front() {
+            if !self.node.is_current(core) || core.stop.is_some() {
+                return;
+            }
+            self.step(core, host, span, |protocol, out| protocol.on_timer(timer, out));
+        }
+    }
+
+    #[inline]
+    fn step(
+        &self,
+        core: &mut Core,
+        host: &mut Host<P>,
+        span: SpanIndex,
+        handler: impl FnOnce(&mut P, &mut Out<P>),
+    ) {
         let state = &core.nodes[self.node.id().index()];
         let (now, wall) = (state.clock.monotonic(core.now), state.clock.wall(core.now));
         let (Some(protocol), Some(out)) = (&mut host.protocol, &mut host.out) else { return };
@@ -114,6 +150,9 @@ impl<P: Protocol> HostCell<P> {
         core.clocks_are_read(self.node.id(), out.take_readings());
         if out.effects().is_empty() {
             return;
+        }
+        if let Some(watch) = &mut host.watch {
+            watch(&mut Watching { core, node: self.node.id() }, protocol, out.effects());
         }
         let mut effects = std::mem::take(&mut host.scratch);
         out.swap(&mut effects);
@@ -153,10 +192,20 @@ impl<P: Protocol> HostCell<P> {
                     if host.synced < host.epoch {
                         host.held.push_back((host.epoch, Held::Announce(event)));
                     } else {
-                        host.events.push_back(event);
-                        if let Some(waker) = host.waiting.take() {
-                            waker.wake();
-                        }
+                        host.tell(event);
+                    }
+                }
+                Effect::SendNow(to, message) => {
+                    let packet = core.net.packet_with(0, &message);
+                    let kind = codec::kind_of(&message);
+                    self.send(core, to, packet, kind, span);
+                }
+                Effect::AnnounceNow(event) => host.tell(event),
+                Effect::WhenDurable(timer) => {
+                    if host.synced < host.epoch {
+                        host.held.push_back((host.epoch, Held::Fire(timer, span)));
+                    } else {
+                        host.due.push_back((timer, span));
                     }
                 }
                 Effect::Arm(timer, after) => {
@@ -205,6 +254,7 @@ impl<P: Protocol> HostCell<P> {
             host.writes.clear(); // nobody would ever read them: a disk that is behind need not write them either
         }
         host.writes.push(write);
+        host.persisted += 1;
     }
 
     /// Puts a message on the wire. One that starts a chain of its own becomes the root of a trace.
@@ -236,19 +286,18 @@ impl<P: Protocol> HostCell<P> {
 
     /// A sync is done: what waited for it goes out, in order.
     fn release(&self, core: &mut Core, epoch: u64) {
-        let mut host = self.host.borrow_mut();
-        host.synced = epoch;
-        while let Some((wanted, _)) = host.held.front() {
-            if *wanted > epoch || !self.node.is_current(core) {
+        self.host.borrow_mut().synced = epoch;
+        while self.node.is_current(core) && core.stop.is_none() {
+            let mut host = self.host.borrow_mut();
+            if host.held.front().is_none_or(|(wanted, _)| *wanted > epoch) {
                 break;
             }
             match host.held.pop_front().expect("it has a front").1 {
                 Held::Send(to, packet, kind, span) => self.send(core, to, packet, kind, span),
-                Held::Announce(event) => {
-                    host.events.push_back(event);
-                    if let Some(waker) = host.waiting.take() {
-                        waker.wake();
-                    }
+                Held::Announce(event) => host.tell(event),
+                Held::Fire(timer, span) => {
+                    drop(host);
+                    self.handle(core, span, |protocol, out| protocol.on_timer(timer, out));
                 }
             }
         }
@@ -339,7 +388,25 @@ impl Node {
     /// # Panics
     /// When the port is bound already.
     pub async fn host_on<P: Protocol>(&self, port: u16, config: P::Config) -> Hosted<P> {
-        let mut log = RecordLog::new(self.file(format!("protocol-{port}.log")));
+        self.start_host(port, config, None).await
+    }
+    /// The same as [`Node::host`], with somebody who looks on: after each step that has effects, before they are carried
+    /// out, with the protocol's state and the effects. For the observer's bookkeeping and for properties; the watch can say
+    /// nothing to the node.
+    pub async fn host_watched<P: Protocol>(
+        &self,
+        config: P::Config,
+        watch: impl FnMut(&mut Watching<'_>, &P, &[Effect<P>]) + 'static,
+    ) -> Hosted<P> {
+        self.start_host(HOST_PORT, config, Some(Box::new(watch))).await
+    }
+    async fn start_host<P: Protocol>(
+        &self,
+        port: u16,
+        config: P::Config,
+        watch: Option<Watch<P>>,
+    ) -> Hosted<P> {
+        let mut log = RecordLog::new(self.file(record_file(port)));
         // A disk that cannot be read at start is a machine that does not start.
         let records = match log.load::<P::Record>().await {
             Ok(records) => records,
@@ -363,9 +430,13 @@ impl Node {
                 writes: Vec::new(),
                 epoch: 0,
                 synced: 0,
+                persisted: 0,
+                durable: 0,
                 held: VecDeque::new(),
                 events: VecDeque::new(),
                 waiting: None,
+                due: VecDeque::new(),
+                watch,
             }),
         });
         {
@@ -385,31 +456,87 @@ impl Node {
                 let mut effects = out.take();
                 core.clocks_are_read(self.id(), out.take_readings());
                 let mut host = cell.host.borrow_mut();
+                let host = &mut *host;
+                if let Some(watch) = &mut host.watch {
+                    watch(&mut Watching { core: &mut core, node: self.id() }, &protocol, &effects);
+                }
                 host.protocol = Some(protocol);
                 host.out = Some(out);
-                cell.carry_out(&mut core, &mut host, &mut effects, now, SpanIndex::NONE);
+                cell.carry_out(&mut core, host, &mut effects, now, SpanIndex::NONE);
+                cell.fire_due(&mut core, host);
             }
         }
-        self.spawn_detached(persist_loop(Rc::clone(&cell), log));
+        self.spawn_detached(persist_loop(Rc::clone(&cell), log, P::durability(&config)));
         Hosted { cell }
     }
 }
 
+/// What a watch may say: it sees the true time, and records properties in the name of the node that it watches.
+pub struct Watching<'a> {
+    core: &'a mut Core,
+    node: NodeId,
+}
+
+impl Watching<'_> {
+    /// True time since the start of the run.
+    pub fn now(&self) -> SimTime {
+        self.core.now
+    }
+    /// The node that has taken a step.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+    /// The name of a node.
+    pub fn name_of(&self, node: NodeId) -> &str {
+        &self.core.nodes[node.index()].name
+    }
+    /// A check of a property; see [`Node::always`], [`Node::sometimes`], [`Node::eventually`].
+    pub fn check(
+        &mut self,
+        kind: PropertyKind,
+        statement: &str,
+        holds: bool,
+        detail: impl FnOnce() -> String,
+    ) {
+        let (now, node) = (self.core.now, NodeIndex(self.node.0));
+        let is_news = !holds && !self.core.recorder.has_failed(kind, statement);
+        let told = if is_news { detail() } else { String::new() };
+        self.core.recorder.property(now, node, kind, statement, holds, told);
+        self.core.stop_if_violated(kind, statement, holds);
+    }
+}
+
 /// Writes and syncs what the protocol persists; what comes meanwhile shares the next sync.
-async fn persist_loop<P: Protocol>(cell: Rc<HostCell<P>>, mut log: RecordLog) {
+async fn persist_loop<P: Protocol>(cell: Rc<HostCell<P>>, mut log: RecordLog, durability: Durability) {
+    let mut next_sync = match durability {
+        Durability::BeforeAnswers => None,
+        Durability::Every(period) => Some(cell.node.monotonic() + period),
+    };
     loop {
         let bell = cell.dirty.notified();
-        let (writes, epoch) = {
+        let (writes, epoch, persisted) = {
             let mut host = cell.host.borrow_mut();
-            (std::mem::take(&mut host.writes), host.epoch)
+            (std::mem::take(&mut host.writes), host.epoch, host.persisted)
         };
-        if writes.is_empty() {
+        let sync_is_due = next_sync.is_some_and(|at| cell.node.monotonic() >= at);
+        let done = if !writes.is_empty() && !sync_is_due {
+            log.write(writes, next_sync.is_none()).await
+        } else if let (Durability::Every(period), true) = (durability, sync_is_due) {
+            next_sync = Some(cell.node.monotonic() + period.max(ns(1)));
+            log.write(writes, true).await
+        } else if let Some(at) = next_sync {
+            race(bell, cell.node.sleep_until(at)).await;
+            continue;
+        } else {
             bell.await;
             continue;
-        }
-        if let Err(error) = log.write(writes).await {
+        };
+        if let Err(error) = done {
             cell.node.crash(&format!("sync failed: {error}"));
             return;
+        }
+        if next_sync.is_none() || sync_is_due {
+            cell.host.borrow_mut().durable = persisted;
         }
         cell.release(&mut cell.node.core(), epoch);
     }
@@ -443,120 +570,19 @@ impl<P: Protocol> Hosted<P> {
     pub fn try_next(&self) -> Option<P::Event> {
         self.cell.host.borrow_mut().events.pop_front()
     }
+    /// How many persists (appends, truncations, replacements) of this incarnation are truly durable, whatever the protocol
+    /// has been told: what a power failure would leave. For the observer.
+    pub fn durable_persists(&self) -> u64 {
+        self.cell.host.borrow().durable
+    }
+    /// Bytes of the records in the file, synced or not; those that wait to be written are not among them.
+    pub fn bytes_on_disk(&self) -> u64 {
+        let cell = &self.cell;
+        cell.node.file(record_file(cell.port)).len()
+    }
     /// Looks at the protocol's own state: for the observer and for answers that need no step.
     pub fn inspect<T>(&self, look: impl FnOnce(&P) -> T) -> T {
         let host = self.cell.host.borrow();
         look(host.protocol.as_ref().expect("it is set when the host is made"))
-    }
-}
-
-// ---- records on disk ----
-
-/// The file of a protocol's records: each is its length, a CRC chained to the one before, and its bytes.
-struct RecordLog {
-    file: File,
-    /// Where each record ends, and its CRC.
-    ends: Vec<(u64, u32)>,
-}
-
-const RECORD_HEAD: usize = 8;
-
-fn frame(bytes: &[u8], previous: u32) -> (Vec<u8>, u32) {
-    let mut chained = previous.to_le_bytes().to_vec();
-    chained.extend_from_slice(bytes);
-    let crc = crc32(&chained);
-    let mut framed = Vec::with_capacity(RECORD_HEAD + bytes.len());
-    framed.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-    framed.extend_from_slice(&crc.to_le_bytes());
-    framed.extend_from_slice(bytes);
-    (framed, crc)
-}
-
-impl RecordLog {
-    fn new(file: File) -> Self {
-        Self { file, ends: Vec::new() }
-    }
-    fn end(&self) -> (u64, u32) {
-        self.ends.last().copied().unwrap_or((0, 0))
-    }
-
-    /// Reads the records up to the first that is not whole.
-    async fn load<R: serde::de::DeserializeOwned>(&mut self) -> Result<Vec<R>, DiskError> {
-        let bytes = self.file.read_all().await?;
-        let mut records = Vec::new();
-        let mut rest = bytes.as_slice();
-        while rest.len() >= RECORD_HEAD {
-            let word = |at: usize| u32::from_le_bytes(rest[at..at + 4].try_into().expect("four bytes"));
-            let (len, crc) = (word(0) as usize, word(4));
-            let Some(body) = rest.get(RECORD_HEAD..RECORD_HEAD + len) else { break };
-            let (offset, previous) = self.end();
-            if frame(body, previous).1 != crc {
-                break;
-            }
-            let Ok(record) = codec::decode(body) else { break };
-            records.push(record);
-            self.ends.push((offset + (RECORD_HEAD + len) as u64, crc));
-            rest = &rest[RECORD_HEAD + len..];
-        }
-        if self.file.len() > self.end().0 {
-            self.file.truncate(self.end().0)?;
-        }
-        Ok(records)
-    }
-
-    /// Carries out several persists and syncs once.
-    async fn write(&mut self, writes: Vec<Write>) -> Result<(), DiskError> {
-        let mut batch = Vec::new();
-        for write in writes {
-            match write {
-                Write::Append(bytes) => {
-                    let (offset, previous) = self.end();
-                    let (framed, crc) = frame(&bytes, previous);
-                    self.ends.push((offset + framed.len() as u64, crc));
-                    batch.extend_from_slice(&framed);
-                }
-                Write::Truncate(keep) => {
-                    self.flush(&mut batch).await?;
-                    if keep < self.ends.len() {
-                        self.ends.truncate(keep);
-                        self.file.truncate(self.end().0)?;
-                    }
-                }
-                Write::Replace(records) => {
-                    // The old file is whole until the new one is: write beside it, sync, rename.
-                    batch.clear();
-                    self.ends.clear();
-                    let node = self.file.node();
-                    let new = node.file(format!("{}.new", self.file.name()));
-                    if new.exists() {
-                        new.truncate(0)?;
-                    }
-                    let mut content = Vec::new();
-                    for bytes in records {
-                        let (offset, previous) = self.end();
-                        let (framed, crc) = frame(&bytes, previous);
-                        self.ends.push((offset + framed.len() as u64, crc));
-                        content.extend_from_slice(&framed);
-                    }
-                    new.append(&content).await?;
-                    new.sync().await?;
-                    node.disk().rename(new.name(), self.file.name())?;
-                    node.disk().sync_directory().await?;
-                }
-            }
-        }
-        self.flush(&mut batch).await?;
-        if !self.file.exists() {
-            return Ok(()); // no record was ever written: there is nothing to sync, and truncating nothing is no failure
-        }
-        self.file.sync().await
-    }
-
-    async fn flush(&self, batch: &mut Vec<u8>) -> Result<(), DiskError> {
-        if !batch.is_empty() {
-            self.file.append(batch).await?;
-            batch.clear();
-        }
-        Ok(())
     }
 }

@@ -5,15 +5,28 @@
 
 pub(crate) mod host;
 mod out;
+mod records;
 
 use std::fmt::Debug;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use host::Hosted;
+pub use host::{Hosted, Watching};
 pub use out::{Effect, Out};
 
-use crate::node::NodeId;
+use crate::{node::NodeId, time::Duration};
+
+/// When the host makes durable what a protocol persists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// Before anything that was said after it leaves the node.
+    #[default]
+    BeforeAnswers,
+    /// It is written before anything that was said after it leaves the node, and synced every so often. What has not been
+    /// synced is lost in a power failure, whatever the node has promised: only for protocols that can afford it, and to show
+    /// what happens to those that cannot.
+    Every(Duration),
+}
 
 /// A sans-IO state machine. See `ARCHITECTURE.md` for how to write one.
 pub trait Protocol: Sized + 'static {
@@ -30,6 +43,10 @@ pub trait Protocol: Sized + 'static {
     /// Names a timer; arming one that is armed moves it.
     type Timer: Copy + Ord + Debug + 'static;
 
+    /// When records become durable; before all answers, unless the protocol says otherwise.
+    fn durability(_config: &Self::Config) -> Durability {
+        Durability::BeforeAnswers
+    }
     /// Every incarnation starts here; the first one has no records.
     fn restore(config: &Self::Config, records: Vec<Self::Record>, out: &mut Out<Self>) -> Self;
     /// The application asks for something.

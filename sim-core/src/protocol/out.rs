@@ -10,15 +10,19 @@ use crate::{
 };
 
 /// Something that a protocol wants done. Effects are carried out in the order in which they were said; what is sent or
-/// announced after a persist waits until it is durable.
+/// announced after a persist waits until it is durable, unless it is said with `_now`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect<P: Protocol> {
     /// A message to another node.
     Send(NodeId, P::Message),
+    /// A message that depends on nothing that is not durable yet: it leaves at once.
+    SendNow(NodeId, P::Message),
     /// A timer, that long from now on the monotonic clock.
     Arm(P::Timer, Duration),
     /// Takes a timer back.
     Disarm(P::Timer),
+    /// Fires this timer when all that was persisted before is durable. It cannot be taken back.
+    WhenDurable(P::Timer),
     /// One more record.
     Append(P::Record),
     /// Keep only the first so many records.
@@ -29,6 +33,8 @@ pub enum Effect<P: Protocol> {
     State(&'static str, String),
     /// Tells the application.
     Announce(P::Event),
+    /// Tells the application at once what depends on nothing that is not durable yet.
+    AnnounceNow(P::Event),
 }
 
 /// See the module.
@@ -85,6 +91,11 @@ impl<P: Protocol> Out<P> {
     pub fn send(&mut self, to: NodeId, message: P::Message) {
         self.effects.push(Effect::Send(to, message));
     }
+    /// Sends a message at once, although something may wait for its sync: for what does not depend on it. It may overtake
+    /// messages that do wait.
+    pub fn send_now(&mut self, to: NodeId, message: P::Message) {
+        self.effects.push(Effect::SendNow(to, message));
+    }
     /// Sends a message to each of several nodes.
     pub fn broadcast<'a>(&mut self, to: impl IntoIterator<Item = &'a NodeId>, message: P::Message)
     where
@@ -101,6 +112,11 @@ impl<P: Protocol> Out<P> {
     /// Takes a timer back.
     pub fn disarm(&mut self, timer: P::Timer) {
         self.effects.push(Effect::Disarm(timer));
+    }
+    /// Fires a timer, once, when all that has been persisted up to here is durable; right after this handler where nothing
+    /// waits. This is how a node learns of its own copy, as an answer tells it of another's.
+    pub fn when_durable(&mut self, timer: P::Timer) {
+        self.effects.push(Effect::WhenDurable(timer));
     }
     /// Persists one more record.
     pub fn append(&mut self, record: P::Record) {
@@ -121,6 +137,11 @@ impl<P: Protocol> Out<P> {
     /// Tells the application.
     pub fn announce(&mut self, event: P::Event) {
         self.effects.push(Effect::Announce(event));
+    }
+
+    /// Tells the application at once, although something may wait for its sync: for what does not depend on it.
+    pub fn announce_now(&mut self, event: P::Event) {
+        self.effects.push(Effect::AnnounceNow(event));
     }
 
     /// The effects so far.

@@ -45,7 +45,8 @@ pub enum Arm {
     Delay(Duration),
     /// Delays between all are drawn uniformly from nothing to up to that much: messages overtake one another.
     Reorder(Duration),
-    /// A server's clocks run slow or fast by up to this share (0.5 is 50 %).
+    /// The clocks of one server or several run slow or fast, alike, by up to this share (0.5 is 50 %), until all faults are
+    /// over: oscillators do not change their minds.
     ClockDrift(f64),
     /// A server's wall clock jumps by up to that much, forward or back.
     ClockJump(Duration),
@@ -152,8 +153,9 @@ impl Swarm {
         for number in 1..=count {
             let Some(&arm) = rng.pick(&armed) else { break };
             let begins = uniform(&mut rng, &self.within);
-            let lasts =
-                log_uniform_time(&mut rng, &self.lasts).min(self.over.saturating_sub(begins)).max(ms(1));
+            let left = self.over.saturating_sub(begins).max(ms(1));
+            let lasts = log_uniform_time(&mut rng, &self.lasts).min(left);
+            let lasts = if matches!(arm, Arm::ClockDrift(_)) { left } else { lasts };
             let (what, on) = draw_one(&mut rng, arm, &servers);
             if self.minority && arm.takes_down() {
                 let at_once =
@@ -248,7 +250,8 @@ fn draw_one(rng: &mut Rng, arm: Arm, servers: &[&str]) -> (FaultKind, Target) {
         }
         Arm::ClockDrift(most) => {
             let drift = (rng.unit() * 2.0 - 1.0) * most;
-            (FaultKind::ClockDrift((drift * 1e6).round()), one.into())
+            let (some, _) = two_groups(rng, servers, 0);
+            (FaultKind::ClockDrift((drift * 1e6).round()), Target::Nodes(some))
         }
         Arm::ClockJump(most) => {
             let by = log_uniform_time(rng, &(ms(1)..=most)).as_nanos() as i64;

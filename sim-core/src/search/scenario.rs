@@ -76,12 +76,12 @@ impl Scenario {
         self
     }
     /// What a shrinker must know.
-    pub fn hints(mut self, hints: Hints) -> Self {
+    pub fn shrinking(mut self, hints: Hints) -> Self {
         self.hints = hints;
         self
     }
     /// How much must be recorded for the judgements.
-    pub fn level(mut self, level: RecordingLevel) -> Self {
+    pub fn recording(mut self, level: RecordingLevel) -> Self {
         self.level = level;
         self
     }

@@ -2,8 +2,9 @@
 //!
 //! Queueing theory, probability and published papers say what a server at 80 % load, a cache with a time to live or a
 //! clock that is set over a slow line must show. Each test builds such a thing from the simulator's real parts (nodes,
-//! cores, links, datagrams, calls, semaphores), runs it over a list of seeds that is fixed in advance, and lets one rule
-//! decide ([`gate`]). The models know nothing of the theory; [`theory`] is asked by the tests alone.
+//! cores, links, datagrams, calls, semaphores, and the cast's cache, pool and database, on which the labs run), runs it over
+//! a list of seeds that is fixed in advance, and lets one rule decide ([`gate`]). The models know nothing of the theory;
+//! [`theory`] is asked by the tests alone.
 //!
 //! ```text
 //! cargo test --release -p fidelity -- --nocapture

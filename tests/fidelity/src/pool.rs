@@ -1,9 +1,10 @@
-//! A pool of equal slots: a bulkhead, a connection pool. Who gets a slot holds it for a while; who gets none is turned away,
-//! or waits in line.
+//! The cast's pool under load: a bulkhead, a connection pool. Who gets a slot holds it for a while; who gets none is turned
+//! away, or waits in line. The slots and the line are the [`ConnectionPool`]'s; here are only its customers.
 
 use std::{cell::RefCell, rc::Rc};
 
-use sim_core::{sync::Semaphore, time::Duration};
+use scenarios::cast::ConnectionPool;
+use sim_core::time::Duration;
 
 use crate::{
     law::Law,
@@ -47,7 +48,10 @@ impl Pool {
         let (result, pool) = (notebook.clone(), self.clone());
         sim.node("pool", async move |node| {
             let (mut gaps, mut holds) = (node.rng("arrivals"), node.rng("holds"));
-            let slots = Semaphore::new(pool.slots);
+            let mut slots = ConnectionPool::slots(&node, pool.slots);
+            if !pool.queue {
+                slots = slots.wait_at_most(Duration::ZERO);
+            }
             let figures = Rc::new(RefCell::new(PoolRun::default()));
             loop {
                 node.sleep(pool.arrivals.draw(&mut gaps)).await;
@@ -58,21 +62,12 @@ impl Pool {
                 let hold = pool.hold.draw(&mut holds);
                 let counted = pool.window.contains(now);
                 figures.borrow_mut().arrived += u64::from(counted);
-                if !pool.queue {
-                    if let Some(slot) = slots.try_acquire() {
-                        let node = node.clone();
-                        node.clone().spawn_detached(async move {
-                            node.sleep(hold).await;
-                            drop(slot);
-                        });
-                    } else {
-                        figures.borrow_mut().refused += u64::from(counted);
-                    }
-                    continue;
-                }
                 let (node, slots, figures) = (node.clone(), slots.clone(), Rc::clone(&figures));
                 node.clone().spawn_detached(async move {
-                    let slot = slots.acquire().await;
+                    let Ok(slot) = slots.get().await else {
+                        figures.borrow_mut().refused += u64::from(counted);
+                        return;
+                    };
                     if counted {
                         let wait = node.monotonic().since(now);
                         let mut figures = figures.borrow_mut();
@@ -84,7 +79,7 @@ impl Pool {
                 });
             }
             // Those in line get their turn before the books are closed.
-            while slots.available() < pool.slots {
+            while slots.in_use() > 0 || slots.waiting() > 0 {
                 node.sleep(Duration::from_secs_f64(1.0)).await;
             }
             result.write(*figures.borrow());

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use sim_core::{
     Sim,
     plan::Plan,
-    record::{Ending, RecordingLevel},
+    record::{Ending, Recording, RecordingLevel},
     time::{Duration, secs},
 };
 
@@ -22,6 +22,21 @@ const FAR: Duration = secs(10_000_000_000);
 /// An empty world that records nothing but its ending.
 pub fn world(name: &str, seed: u64) -> Sim {
     Sim::new(&Plan::new(name, seed, FAR), RecordingLevel::Essential)
+}
+
+/// An empty world that runs for so long, whatever happens in it.
+pub fn world_until(name: &str, seed: u64, until: Duration) -> Sim {
+    Sim::new(&Plan::new(name, seed, until), RecordingLevel::Essential)
+}
+
+/// Runs a world until its planned end, and gives what it recorded: the metrics of the cast's parts.
+///
+/// # Panics
+/// When it ends earlier, or a node's code panicked.
+pub fn recorded(sim: Sim) -> Recording {
+    let recording = sim.run().expect("the plan names nobody");
+    assert_eq!(recording.ending, Ending::Until);
+    recording
 }
 
 /// Runs a world to its end.

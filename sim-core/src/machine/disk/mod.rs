@@ -346,10 +346,7 @@ impl DiskState {
     /// Counts as one sync. If it fails, the next sync of each file that lost data reports [`DiskError::Io`], once, as Linux
     /// does since 4.13: nobody waits for a write-back in the background, so nobody heard of its error.
     pub fn sync_all(&mut self) -> Result<(), DiskError> {
-        let dirty = |id: &FileId| {
-            self.directory.is_new(*id) || self.files.get(id).is_some_and(|file| !file.unsynced.is_empty())
-        };
-        let dirty: Vec<FileId> = self.directory.entries().map(|(_, id)| id).filter(dirty).collect();
+        let dirty: Vec<FileId> = self.dirty_files().collect();
         if dirty.is_empty() {
             return Ok(());
         }
@@ -365,6 +362,17 @@ impl DiskState {
             }
         }
         if fails { Err(DiskError::Io) } else { Ok(()) }
+    }
+
+    /// Whether [`sync_all`](Self::sync_all) would find something to do.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty_files().next().is_some()
+    }
+    fn dirty_files(&self) -> impl Iterator<Item = FileId> {
+        let dirty = |id: &FileId| {
+            self.directory.is_new(*id) || self.files.get(id).is_some_and(|file| !file.unsynced.is_empty())
+        };
+        self.directory.entries().map(|(_, id)| id).filter(dirty)
     }
 
     /// The writes that are not yet durable, in the order in which they were made. Those of deleted files are not among them.

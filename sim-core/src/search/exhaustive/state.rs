@@ -26,6 +26,8 @@ pub(super) struct Machine<P: Searchable> {
     /// What waits for the sync. All of it goes out at once, so the order of the messages has no say.
     pub(super) held: Vec<Packet<P>>,
     pub(super) held_events: Vec<P::Event>,
+    /// Timers that fire at the sync.
+    pub(super) held_timers: Vec<P::Timer>,
     pub(super) timers: BTreeSet<P::Timer>,
     /// The announced events that are kept.
     pub(super) events: Vec<P::Event>,
@@ -120,6 +122,7 @@ impl<P: Searchable> Clone for Machine<P> {
             writes: self.writes.clone(),
             held: self.held.clone(),
             held_events: self.held_events.clone(),
+            held_timers: self.held_timers.clone(),
             timers: self.timers.clone(),
             events: self.events.clone(),
             print: self.print,
@@ -136,6 +139,7 @@ impl<P: Searchable> Machine<P> {
             writes: Vec::new(),
             held: Vec::new(),
             held_events: Vec::new(),
+            held_timers: Vec::new(),
             timers: BTreeSet::new(),
             events: Vec::new(),
             print: 0,
@@ -150,6 +154,7 @@ impl<P: Searchable> Machine<P> {
         self.writes.hash(&mut print);
         sum(&self.held).hash(&mut print);
         self.held_events.hash(&mut print);
+        self.held_timers.hash(&mut print);
         self.timers.hash(&mut print);
         self.events.hash(&mut print);
         self.print = print.done();

@@ -166,6 +166,7 @@ impl<P: Searchable> Exhaustive<P> {
                 machine.protocol = None;
                 machine.held.clear();
                 machine.held_events.clear();
+                machine.held_timers.clear();
                 machine.timers.clear();
                 for write in std::mem::take(&mut machine.writes).into_iter().take(kept) {
                     write.apply(&mut machine.records);
@@ -215,15 +216,29 @@ impl<P: Searchable> Exhaustive<P> {
 
     fn carry_out(&self, taken: &mut Taken<P>, node: NodeId, mut out: Out<P>) -> Result<(), Broken> {
         let at_once = self.storage == Storage::AtOnce;
+        let mut due = Vec::new();
         for effect in out.take() {
             let machine = Rc::make_mut(&mut taken.state.machines[node.index()]);
             let write = match effect {
                 Effect::Send(to, message) => {
-                    self.send(taken, node, to, message)?;
+                    self.send(taken, node, to, message, true)?;
+                    continue;
+                }
+                Effect::SendNow(to, message) => {
+                    self.send(taken, node, to, message, false)?;
                     continue;
                 }
                 Effect::Announce(event) => {
-                    self.announce(taken, node, event)?;
+                    self.announce(taken, node, event, true)?;
+                    continue;
+                }
+                Effect::AnnounceNow(event) => {
+                    self.announce(taken, node, event, false)?;
+                    continue;
+                }
+                Effect::WhenDurable(timer) => {
+                    let waiting = if machine.writes.is_empty() { &mut due } else { &mut machine.held_timers };
+                    waiting.push(timer);
                     continue;
                 }
                 Effect::Arm(timer, _) => {
@@ -246,7 +261,13 @@ impl<P: Searchable> Exhaustive<P> {
             }
         }
         Rc::make_mut(&mut taken.state.machines[node.index()]).seal();
-        Ok(())
+        self.fire(taken, node, due)
+    }
+
+    /// Timers that have waited for a sync.
+    fn fire(&self, taken: &mut Taken<P>, node: NodeId, due: Vec<P::Timer>) -> Result<(), Broken> {
+        due.into_iter()
+            .try_for_each(|timer| self.handle(taken, node, |protocol, out| protocol.on_timer(timer, out)))
     }
 
     /// All that a node has persisted is safe, and what waited for it goes out.
@@ -257,6 +278,7 @@ impl<P: Searchable> Exhaustive<P> {
         }
         let held = std::mem::take(&mut machine.held);
         let events = std::mem::take(&mut machine.held_events);
+        let timers = std::mem::take(&mut machine.held_timers);
         if !held.is_empty() {
             let network = Rc::make_mut(&mut taken.state.network);
             for packet in held {
@@ -264,10 +286,10 @@ impl<P: Searchable> Exhaustive<P> {
             }
         }
         for event in events {
-            self.announce(taken, node, event)?;
+            self.announce(taken, node, event, true)?;
         }
         Rc::make_mut(&mut taken.state.machines[node.index()]).seal();
-        Ok(())
+        self.fire(taken, node, timers)
     }
 
     /// Puts a message on its way, or to what waits for a sync.
@@ -277,6 +299,7 @@ impl<P: Searchable> Exhaustive<P> {
         from: NodeId,
         to: NodeId,
         message: P::Message,
+        waits: bool,
     ) -> Result<(), Broken> {
         if to.index() >= self.names.len() {
             let (name, nodes) = (&self.names[from.index()], self.names.len());
@@ -286,7 +309,7 @@ impl<P: Searchable> Exhaustive<P> {
         let packet = Packet { envelope: Rc::new(Envelope::new(from, to, message)), count: 1 };
         let is_set = self.network == Network::Set;
         let machine = &mut taken.state.machines[from.index()];
-        if machine.writes.is_empty() {
+        if !waits || machine.writes.is_empty() {
             put(Rc::make_mut(&mut taken.state.network), packet, is_set);
         } else {
             put(&mut Rc::make_mut(machine).held, packet, is_set);
@@ -294,10 +317,16 @@ impl<P: Searchable> Exhaustive<P> {
         Ok(())
     }
 
-    fn announce(&self, taken: &mut Taken<P>, node: NodeId, event: P::Event) -> Result<(), Broken> {
+    fn announce(
+        &self,
+        taken: &mut Taken<P>,
+        node: NodeId,
+        event: P::Event,
+        waits: bool,
+    ) -> Result<(), Broken> {
         let machine = &mut taken.state.machines[node.index()];
         let keeps = self.keep.as_ref().is_some_and(|keep| keep(&event));
-        if !machine.writes.is_empty() {
+        if waits && !machine.writes.is_empty() {
             // What nobody will look at, or look at twice, need not tell states apart.
             if keeps || (!self.events.is_empty() && !machine.held_events.contains(&event)) {
                 Rc::make_mut(machine).held_events.push(event);

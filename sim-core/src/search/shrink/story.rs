@@ -16,8 +16,9 @@ pub fn story(recording: &Recording, failure: &Failure) -> Vec<String> {
     for fault in &recording.faults {
         let on: Vec<&str> = fault.nodes.iter().map(|&node| recording.node_name(node)).collect();
         let on = if on.is_empty() || on.len() > 3 { fault.on.clone() } else { on.join(", ") };
+        let on = if on.is_empty() { on } else { format!(" ({on})") };
         for &at in &fault.began {
-            lines.push((at, 0, format!("fault `{}`: {} ({on})", fault.name, fault.what)));
+            lines.push((at, 0, format!("fault `{}`: {}{on}", fault.name, fault.what)));
         }
         for &at in &fault.ended {
             lines.push((at, 0, format!("fault `{}` is over", fault.name)));
@@ -45,7 +46,8 @@ pub fn story(recording: &Recording, failure: &Failure) -> Vec<String> {
     }
     for change in &recording.states {
         let (key, value) = (recording.text(change.key), recording.text(change.value));
-        let told = ["role", "process"].contains(&key) && !value.is_empty();
+        // What everybody is at the start is no news.
+        let told = ["role", "process"].contains(&key) && !value.is_empty() && change.at > SimTime::ZERO;
         if told && known.get(&change.node).is_some_and(|&until| change.at <= until) {
             lines.push((change.at, 1, format!("{}: {key} {value}", recording.node_name(change.node))));
         }
@@ -53,9 +55,16 @@ pub fn story(recording: &Recording, failure: &Failure) -> Vec<String> {
     lines.retain(|(at, ..)| *at <= failure.at);
     lines.push((failure.at, 9, format!("violated: {} ({})", failure.property, failure.detail)));
     lines.sort();
-    let number =
-        |(index, (at, _, text)): (usize, (SimTime, u8, String))| format!("{:>3}. {at}  {text}", index + 1);
+    let number = |(index, (at, _, text)): (usize, (SimTime, u8, String))| {
+        format!("{:>3}. {:>11} ms  {text}", index + 1, milliseconds(at))
+    };
     lines.into_iter().enumerate().map(number).collect()
+}
+
+/// With three decimals: whole microseconds.
+fn milliseconds(at: SimTime) -> String {
+    let micros = at.as_nanos() / 1_000;
+    format!("{}.{:03}", micros / 1_000, micros % 1_000)
 }
 
 /// Up to when each node's past is in the past of the failure.
