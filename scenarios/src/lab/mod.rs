@@ -83,6 +83,7 @@
 //! a test checks ([`LabEntry::same_faults`]).
 
 pub mod expectations;
+pub mod experiment;
 mod judge;
 pub mod knobs;
 pub mod nearest;
