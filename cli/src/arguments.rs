@@ -8,7 +8,8 @@ use scenarios::lab::LabEntry;
 use crate::{
     commands::{
         completions::CompletionsArguments, explain::ExplainArguments, export::ExportArguments,
-        list::ListArguments, man::ManArguments, replay::ReplayArguments, scenario::ScenarioArguments,
+        list::ListArguments, man::ManArguments, merge::MergeArguments, replay::ReplayArguments,
+        scenario::ScenarioArguments, shrink::ShrinkArguments, sweep::SweepArguments,
     },
     console::Console,
     failure::{Failure, Status},
@@ -42,6 +43,9 @@ pub(crate) enum Command {
     Scenario(ScenarioArguments),
     List(ListArguments),
     Explain(ExplainArguments),
+    Sweep(SweepArguments),
+    Merge(MergeArguments),
+    Shrink(ShrinkArguments),
     Replay(ReplayArguments),
     Export(ExportArguments),
     Completions(CompletionsArguments),
@@ -53,7 +57,7 @@ pub(crate) fn definition(labs: Option<&[LabEntry]>) -> clap::Command {
     let definition = Arguments::command();
     let Some(labs) = labs.filter(|labs| !labs.is_empty()) else { return definition };
     let names: Vec<String> = labs.iter().map(|lab| lab.name().to_owned()).collect();
-    ["scenario", "explain"].into_iter().fold(definition, |definition, command| {
+    ["scenario", "explain", "sweep"].into_iter().fold(definition, |definition, command| {
         let names = names.clone();
         definition.mut_subcommand(command, |command| {
             command.mut_arg("name", |name| {

@@ -33,9 +33,12 @@ pub(crate) fn split(lab: &LabEntry, sets: &[String]) -> Result<(Vec<String>, Opt
         };
         let knob = knobs.get(name.trim()).map_err(Failure::usage)?;
         if range.is_some() {
-            return Err(Failure::usage("only one knob can be swept at a time: two ranges were given with --set"));
+            return Err(Failure::usage(
+                "only one knob can be swept at a time: two ranges were given with --set",
+            ));
         }
-        range = Some(KnobRange { knob: knob.name.clone(), values: values(knob, text).map_err(Failure::Usage)? });
+        range =
+            Some(KnobRange { knob: knob.name.clone(), values: values(knob, text).map_err(Failure::Usage)? });
     }
     Ok((plain, range))
 }

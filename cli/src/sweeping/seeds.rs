@@ -32,9 +32,8 @@ impl fmt::Display for Seeds {
 impl FromStr for Seeds {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |part: &str| {
-            crate::input::seed(part.trim()).map_err(|error| format!("`{text}`: {error}; {HOW}"))
-        };
+        let number =
+            |part: &str| crate::input::seed(part.trim()).map_err(|error| format!("`{text}`: {error}; {HOW}"));
         let (mut list, mut parts) = (Vec::new(), Vec::new());
         for part in text.split(',') {
             let (from, to, text) = if let Some((from, to)) = part.split_once("..=") {
@@ -51,7 +50,9 @@ impl FromStr for Seeds {
                 return Err(format!("there is no seed in `{text}`: the smaller one comes first"));
             }
             if to - from > MOST || list.len() as u64 + (to - from) > MOST {
-                return Err(format!("`{text}` are more than {MOST} seeds: share them out with --shard, or take fewer"));
+                return Err(format!(
+                    "`{text}` are more than {MOST} seeds: share them out with --shard, or take fewer"
+                ));
             }
             list.extend(from..to);
             parts.push(text);
@@ -91,7 +92,9 @@ impl FromStr for Shard {
             let (number, of) = (number.trim().parse().ok()?, of.trim().parse().ok()?);
             (1 <= number && number <= of).then_some(Self { number, of })
         };
-        read().ok_or_else(|| format!("`{text}` is no shard: write 3/16 for the third of sixteen, 1/16 is the first"))
+        read().ok_or_else(|| {
+            format!("`{text}` is no shard: write 3/16 for the third of sixteen, 1/16 is the first")
+        })
     }
 }
 
