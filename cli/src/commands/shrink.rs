@@ -40,6 +40,9 @@ use crate::{
 /// Runs with more messages keep the network's chance: to fix each delivery would take longer than it helps.
 const DELIVERIES_MOST: u64 = 20_000;
 
+/// The most lines of a story on the terminal.
+const STORY_SHOWN: usize = 60;
+
 /// Make a failing run small: the fewest nodes, faults, operations and deliveries that fail in the same way
 ///
 /// A smaller run counts only when the same property fails, of the same kind and with the same roles of nodes. The result
@@ -333,7 +336,21 @@ impl Kept<'_> {
         out.push_str(&hanging(&format!("{}: {}", failure.fingerprint(), failure.detail), "", "  ", width));
         out.push_str(&painted(DIM, format!("{lab}, {variant}, seed {}; before: {before}\n", self.seed)));
         out.push_str(&format!("\n{}\n", painted(BOLD, "What happens")));
-        for line in self.story {
+        let (first, last) = ends(self.story.len());
+        for line in &self.story[..first] {
+            out.push_str(&told(line, width));
+        }
+        if first < last {
+            let between = &self.story[first..last];
+            out.push_str(&format!(
+                "   ... {} lines between, all of them in story.txt\n",
+                number(between.len() as f64)
+            ));
+            for line in between.iter().filter(|line| line.contains("  fault `")).take(STORY_SHOWN) {
+                out.push_str(&told(line, width));
+            }
+        }
+        for line in &self.story[last..] {
             out.push_str(&told(line, width));
         }
         if !certificate.is_empty() {
@@ -356,6 +373,11 @@ impl Kept<'_> {
         ));
         out
     }
+}
+
+/// Where the beginning of a story ends and its end begins, when it is too long to be shown; equal when it is not.
+fn ends(lines: usize) -> (usize, usize) {
+    if lines <= STORY_SHOWN { (lines, lines) } else { (STORY_SHOWN / 4, lines - STORY_SHOWN / 2) }
 }
 
 /// A line of the story, with its time to the microsecond: the exact one is in story.txt.
@@ -387,6 +409,13 @@ mod tests {
             "   3.   1.234568s  fault `rain` is over\n"
         );
         assert_eq!(told("  3. 1234567891ns  violated", 80), "   3.   1.234568s  violated\n");
+    }
+
+    #[test]
+    fn a_long_story_is_shown_from_both_ends() {
+        assert_eq!(ends(60), (60, 60));
+        assert_eq!(ends(61), (15, 31));
+        assert_eq!(ends(23_000), (15, 22_970));
     }
 
     #[test]

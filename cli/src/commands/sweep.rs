@@ -20,9 +20,9 @@ use crate::{
 };
 
 const ABOUT_RESULTS: &str = "\
-What fails in a run: a property that is violated, a node that panics, a goal that is missed, a claim that is not true.
-Failures with the same property, kind and roles of nodes are one line. Comparisons of two variants need both under one
-seed: `scenario` judges them, a sweep does not. Under drawn faults the story's claims are not asked.
+What fails in a run: a property that is violated, a node that panics, a goal that is missed, and under the lab's own knobs
+and faults a claim of the story that is not true. Failures with the same property, kind and roles of nodes are one line.
+Comparisons of two variants need both under one seed: `scenario` judges them, a sweep does not.
 
 Exit status 0 means as the lab expects: a broken variant that misses the goals that it names, in every run, is as expected.
 Under drawn faults any failure gives 1. While a knob is swept (--set rate=20..90) only violated properties do.";

@@ -119,7 +119,7 @@ fn part(sweep: &Sweep<'_>, part: &Part<'_>, summary: &Summary, width: usize) -> 
     }
     out.push_str(&format!(
         "  {}, {}, hash {}\n",
-        counted(summary.transitions() as u64, "transition of states").replace("statess", "states"),
+        counted(summary.transitions() as u64, "state transition"),
         counted(summary.events(), "event"),
         summary.hash()
     ));

@@ -10,3 +10,5 @@ mod pages;
 mod process;
 mod replay;
 mod scenario;
+mod shrink;
+mod sweep;

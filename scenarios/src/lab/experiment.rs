@@ -1,7 +1,7 @@
 //! A lab's variant as an experiment: what a sweep runs under many seeds, and what a shrinker makes small.
 //!
-//! What does not hold in a run is a failure: a property that is violated, a goal that is missed, a claim that is not true.
-//! Whether the lab expects it is another question ([`LabExperiment::expected`]). Comparisons need two variants under one
+//! What does not hold in a run is a failure: a property that is violated, a goal that is missed, and, under the lab's own
+//! knobs and faults, a claim that is not true. Whether the lab expects it is another question ([`LabExperiment::expected`]). Comparisons need two variants under one
 //! seed and claims over seeds need many: a sweep looks at one run at a time and leaves both out; the tests over all labs
 //! judge them.
 //!
@@ -93,6 +93,8 @@ pub struct LabExperiment<'l> {
     explore: Explore,
     /// The plan of every seed, but for the seed and what is drawn.
     base: Plan,
+    /// Whether claims are asked: they are the story of the lab's own knobs and faults.
+    claims: bool,
     /// The nodes to which drawn faults happen.
     servers: Vec<(String, String)>,
     swarm: Option<Swarm>,
@@ -133,8 +135,9 @@ impl<'l> LabExperiment<'l> {
             Explore::Swarm => (Some(swarm), None),
             Explore::KFaults { most } => (None, Some(Grid::over(&swarm.arms, &names, base.until, most))),
         };
-        let level = entry.level();
-        Ok(Self { entry, kind, explore, base, servers, swarm, grid, level })
+        let (level, own) = (entry.level(), entry.plan(&base.variant, CHANCE_SEED, &[])?);
+        let claims = !explore.draws_faults() && base.knobs == own.knobs && base.faults == own.faults;
+        Ok(Self { entry, kind, explore, base, claims, servers, swarm, grid, level })
     }
 
     /// The lab.
