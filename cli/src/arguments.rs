@@ -7,9 +7,9 @@ use scenarios::lab::LabEntry;
 
 use crate::{
     commands::{
-        completions::CompletionsArguments, explain::ExplainArguments, export::ExportArguments,
-        list::ListArguments, man::ManArguments, merge::MergeArguments, replay::ReplayArguments,
-        scenario::ScenarioArguments, shrink::ShrinkArguments, sweep::SweepArguments,
+        check::CheckArguments, completions::CompletionsArguments, explain::ExplainArguments,
+        export::ExportArguments, list::ListArguments, man::ManArguments, merge::MergeArguments,
+        replay::ReplayArguments, scenario::ScenarioArguments, shrink::ShrinkArguments, sweep::SweepArguments,
     },
     console::Console,
     failure::{Failure, Status},
@@ -48,6 +48,7 @@ pub(crate) enum Command {
     Shrink(ShrinkArguments),
     Replay(ReplayArguments),
     Export(ExportArguments),
+    Check(CheckArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }

@@ -20,41 +20,15 @@ fn read(path: &Path, what: &str) -> Result<String, Failure> {
 /// Reads a file of faults.
 pub(crate) fn faults(path: &Path) -> Result<FaultPlan, Failure> {
     let text = read(path, "file of faults")?;
-    FaultPlan::from_toml(&text).map_err(|error| {
-        let place = if error.line.is_some() { String::new() } else { line_of_fault(&text, &error.message) };
-        Failure::usage(format!("{} is no file of faults: {}{place}", path.display(), error.message))
-    })
+    FaultPlan::from_toml(&text)
+        .map_err(|error| Failure::usage(format!("{} is no file of faults: {error}", path.display())))
 }
 
 /// Reads a plan.
 pub(crate) fn plan(path: &Path) -> Result<Plan, Failure> {
     let text = read(path, "plan")?;
-    Plan::from_toml(&text).map_err(|message| {
-        let place = if message.contains("at line ") { String::new() } else { line_of_fault(&text, &message) };
-        Failure::usage(format!("{} is no plan: {message}{place}", path.display()))
-    })
-}
-
-/// The line that names the fault of a message such as "fault `rain`: loss is a share from 0 to 1, not 3": the values of a
-/// well-formed file are checked when the places are gone.
-fn line_of_fault(text: &str, message: &str) -> String {
-    let name = message.split_once("fault `").and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| name);
-    let Some(name) = name else { return String::new() };
-    let names_it = |line: &&str| {
-        line.trim_start().strip_prefix("name").is_some_and(|rest| {
-            rest.trim_start().strip_prefix('=').is_some_and(|value| {
-                let value = value.trim();
-                value.starts_with(&format!("\"{name}\"")) || value.starts_with(&format!("'{name}'"))
-            })
-        })
-    };
-    match text.lines().position(|line| names_it(&line)) {
-        Some(index) => {
-            let (number, line) = (index + 1, text.lines().nth(index).unwrap_or_default());
-            format!("\n{:>width$} |\n{number} | {line}", "", width = number.to_string().len())
-        }
-        None => String::new(),
-    }
+    Plan::from_toml(&text)
+        .map_err(|message| Failure::usage(format!("{} is no plan: {message}", path.display())))
 }
 
 #[cfg(test)]
@@ -72,13 +46,5 @@ mod tests {
         for text in ["", "-1", "x", "1.5", "9223372036854775808"] {
             assert!(seed(text).unwrap_err().contains("9223372036854775807"), "{text}");
         }
-    }
-
-    #[test]
-    fn a_value_out_of_range_is_shown_with_the_line_that_names_its_fault() {
-        let text = "[[fault]]\nname = \"sun\"\n\n[[fault]]\nname = \"rain\" # much\n";
-        let place = line_of_fault(text, "fault `rain`: loss is a share from 0 to 1, not 3");
-        assert_eq!(place, "\n  |\n5 | name = \"rain\" # much");
-        assert_eq!(line_of_fault(text, "fault `snow`: no"), "");
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Start with [`Sim`]; what a node's code can do is on [`Node`].
 
+pub mod check;
 pub mod codec;
 mod executor;
 pub mod fault;

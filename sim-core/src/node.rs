@@ -212,12 +212,14 @@ impl Node {
     /// The monotonic clock: for time-outs.
     #[inline]
     pub fn monotonic(&self) -> Monotonic {
-        let core = self.core();
+        let mut core = self.core();
+        core.monotonic_is_read(self.id);
         core.nodes[self.id.index()].clock.monotonic(core.now)
     }
     /// The wall clock: for time stamps, and leases between machines.
     pub fn wall(&self) -> Wall {
-        let core = self.core();
+        let mut core = self.core();
+        core.wall_is_read(self.id);
         core.nodes[self.id.index()].clock.wall(core.now)
     }
     /// Waits that long on this node's monotonic clock.
@@ -237,7 +239,11 @@ impl Node {
     }
     /// A ticker: its first tick after one period.
     pub fn ticks(&self, period: Duration) -> Ticks {
-        Ticks { next: self.monotonic() + period, period, node: self.clone() }
+        let core = self.core();
+        // Nobody sees this reading: what a fault of the clock changes about it, it changes about the ticks.
+        let next = core.nodes[self.id.index()].clock.monotonic(core.now) + period;
+        drop(core);
+        Ticks { next, period, node: self.clone() }
     }
 
     // ---- chance ----
@@ -302,8 +308,16 @@ impl Node {
             core.stop = Some(crate::record::Ending::Stopped);
         }
     }
-    /// How many times its usual rate a load generator on this node shall send: 1 unless a fault says otherwise.
+    /// How many times its usual rate a load generator on this node shall send: 1 unless a fault says otherwise. Asked once
+    /// for each request: a load fault has touched the requests that asked while it was in force.
     pub fn load_factor(&self) -> f64 {
+        let mut core = self.core();
+        core.load_is_asked(self.id);
+        core.nodes[self.id.index()].load
+    }
+    /// The same for a generator that only looks whether its rate has changed, with no request at hand: faults have touched
+    /// nothing by it.
+    pub fn load_factor_ahead(&self) -> f64 {
         self.core().nodes[self.id.index()].load
     }
 }
@@ -365,6 +379,8 @@ impl Future for Sleep {
                 return Poll::Pending;
             }
             core.queue.withdraw(key);
+        } else {
+            core.timer_is_set(id, at);
         }
         let event = Event::Wake { target: core.tasks.target(cx.waker()), node: id, deadline };
         let key = core.queue.push(at, Class::Usual, event);

@@ -228,7 +228,7 @@ impl Plan {
         if plan.format != FORMAT {
             return Err(format!("the plan has format {}, this version reads format {FORMAT}", plan.format));
         }
-        plan.faults.validate()?;
+        plan.faults.check_in(text).map_err(|error| error.message)?;
         Ok(plan)
     }
     /// The text that [`Plan::from_toml`] reads; canonical: equal plans have equal texts.

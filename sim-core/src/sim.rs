@@ -152,7 +152,7 @@ impl Sim {
     /// Runs to the plan's end, or until nothing is left to happen, or until a node's code panics.
     ///
     /// # Errors
-    /// When the plan names somebody who does not exist.
+    /// When the plan names somebody who does not exist, or a value of it is out of its range.
     pub fn run(self) -> Result<Recording, PlanError> {
         self.prepare()?;
         let ending = self.main_loop();
@@ -160,6 +160,7 @@ impl Sim {
     }
 
     fn prepare(&self) -> Result<(), PlanError> {
+        self.plan.faults.validate().map_err(PlanError::Invalid)?;
         let mut core = self.world.core.borrow_mut();
         if self.plan.ties == Ties::Seeded {
             let key = core.root.fork("ties").word();

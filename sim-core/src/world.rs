@@ -13,6 +13,7 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::{
     executor::{
@@ -21,7 +22,7 @@ use crate::{
     },
     fault::engine::FaultEngine,
     machine::{clock::Clock, cpu::Cpu, drive::Drive, memory::Memory},
-    net::{Network, datagram::MailboxSlot, interface::Interface, rpc::Calls, stream::ListenerSlot},
+    net::{Network, Route, datagram::MailboxSlot, interface::Interface, rpc::Calls, stream::ListenerSlot},
     node::{Node, NodeId, NodeSpec},
     protocol::host::HostSlot,
     record::{Ending, Name, NodeIndex, Recorder, RunHash, SpanIndex},
@@ -92,8 +93,8 @@ impl Event {
 pub(crate) struct Frozen {
     events: Vec<Event>,
     tasks: Vec<TaskId>,
-    /// How many pauses overlap.
-    pub(crate) depth: u32,
+    /// The faults that hold it: pauses may overlap.
+    by: Vec<u32>,
 }
 
 /// The code that a node starts with.
@@ -133,6 +134,8 @@ pub(crate) struct NodeRest {
     pub(crate) services: Vec<(u16, Rc<dyn crate::net::rpc::Service>)>,
     pub(crate) listeners: Vec<ListenerSlot>,
     pub(crate) load: f64,
+    /// Whether load faults have hold of it: those that cancel each other out have an effect each.
+    pub(crate) load_faults: bool,
 }
 
 impl Deref for NodeState {
@@ -257,6 +260,7 @@ impl Core {
                 services: Vec::new(),
                 listeners: Vec::new(),
                 load: 1.0,
+                load_faults: false,
             }),
         });
         self.starts.push(id);
@@ -353,19 +357,24 @@ impl Core {
 
     // ---- pauses ----
 
-    pub(crate) fn freeze(&mut self, node: NodeId) {
+    pub(crate) fn freeze(&mut self, node: NodeId, fault: u32) {
         let frozen = self.nodes[node.index()].frozen.get_or_insert_default();
-        frozen.depth += 1;
-        if frozen.depth == 1 {
+        frozen.by.push(fault);
+        let first = frozen.by.len() == 1;
+        // What is on a core is held up at once, everything else when it comes.
+        for _ in 0..self.nodes[node.index()].cpu.running() {
+            self.faults_touch(fault);
+        }
+        if first {
             self.nodes[node.index()].is_frozen = true;
             self.frozen_nodes += 1;
             self.cpu_retime(node, None, Some(true));
         }
     }
-    pub(crate) fn thaw(&mut self, node: NodeId) {
+    pub(crate) fn thaw(&mut self, node: NodeId, fault: u32) {
         let Some(frozen) = &mut self.nodes[node.index()].frozen else { return };
-        frozen.depth -= 1;
-        if frozen.depth > 0 {
+        frozen.by.retain(|by| *by != fault);
+        if !frozen.by.is_empty() {
             return;
         }
         let frozen = self.nodes[node.index()].frozen.take().expect("it was frozen");
@@ -380,6 +389,26 @@ impl Core {
             self.tasks.unpark(task);
         }
     }
+    /// The pauses of a node have held something up.
+    fn pause_touches(&mut self, node: NodeId) {
+        let by = self.nodes[node.index()]
+            .frozen
+            .as_ref()
+            .map_or_else(SmallVec::new, |frozen| SmallVec::<[u32; 4]>::from_slice(&frozen.by));
+        for fault in by {
+            self.faults_touch(fault);
+        }
+    }
+    /// Whether it makes a difference to anybody that an event waits: to a node that is down it does if it is refused there.
+    fn matters(&self, event: &Event, owner: NodeId) -> bool {
+        let state = &self.nodes[owner.index()];
+        match event {
+            Event::Arrive { packet } if !state.up => {
+                state.powered && !matches!(self.net.on_the_wire(*packet).route, Route::Datagram { .. })
+            }
+            _ => true,
+        }
+    }
     /// Keeps a woken task for later if its node stands still.
     #[inline]
     pub(crate) fn park(&mut self, task: TaskId) -> bool {
@@ -389,21 +418,25 @@ impl Core {
         let Some(node) = self.tasks.node_of(task) else { return false };
         if let Some(frozen) = &mut self.nodes[node.index()].frozen {
             frozen.tasks.push(task);
+            self.pause_touches(node);
             return true;
         }
         false
     }
 
-    /// After a change of a node's clock, its timers fire when the clock shows what they wait for.
-    pub(crate) fn retime_timers(&mut self, node: NodeId) {
+    /// After a change of a node's clock, its timers fire when the clock shows what they wait for. Gives how many moved.
+    pub(crate) fn retime_timers(&mut self, node: NodeId) -> u64 {
         let keys = self.queue.find(|event| event.local_deadline(node).is_some());
-        for (_, key) in keys {
+        let mut moved = 0;
+        for (time, key) in keys {
             let Some(deadline) = self.queue.get(key).and_then(|event| event.local_deadline(node)) else {
                 continue;
             };
             let at = self.nodes[node.index()].clock.when(deadline).max(self.now);
+            moved += u64::from(at != time);
             self.queue.reschedule(key, at);
         }
+        moved
     }
 
     // ---- dispatch ----
@@ -453,10 +486,12 @@ impl Core {
         if self.frozen_nodes > 0
             && let Some(owner) = event.owner(self)
             && self.nodes[owner.index()].is_frozen
-            && let Some(frozen) = &mut self.nodes[owner.index()].frozen
         {
-            frozen.events.push(event);
-            return;
+            if self.matters(&event, owner) {
+                self.pause_touches(owner);
+            }
+            let frozen = self.nodes[owner.index()].frozen.get_or_insert_default();
+            return frozen.events.push(event);
         }
         self.dispatched += 1;
         let now = self.now.as_nanos();

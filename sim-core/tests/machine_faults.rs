@@ -96,7 +96,8 @@ fn while_a_node_is_paused_messages_and_timers_pile_up_and_come_in_order() {
     assert_eq!(notes.read(), expected);
     assert_eq!(ticks.read(), [10, 55, 55, 55, 55, 60, 70].map(ms));
     assert_eq!(states(&recording, "b", "paused"), [(ms(15), "yes".to_owned()), (ms(55), String::new())]);
-    assert_eq!(touched(&recording, "pause"), 1);
+    // The first tick of four that were due (the others are armed after it), and four messages.
+    assert_eq!(touched(&recording, "pause"), 5);
 }
 
 #[test]
@@ -109,6 +110,36 @@ fn a_pause_stops_work_where_it_is_and_overlapping_pauses_end_with_the_last() {
     });
     // 10 ms of work before 10, 15 after 50.
     assert_eq!(times, [ms(65)]);
+}
+
+#[test]
+fn a_mark_stays_until_the_last_of_several_faults_is_over() {
+    for (kind, mark) in [(FaultKind::Pause, "paused"), (FaultKind::Slow(2.0), "slow")] {
+        let fault =
+            |start, lasts, name: &str| Fault::at(ms(start), name, kind.clone()).on("n").lasting(ms(lasts));
+        let faults = [fault(10, 20, "first"), fault(20, 30, "second"), fault(70, 10, "later")];
+        let (_, recording) = alone(faults, async |node, _| node.sleep(ms(100)).await);
+        let expected = [(10, "yes"), (50, ""), (70, "yes"), (80, "")];
+        assert_eq!(states(&recording, "n", mark), expected.map(|(at, value)| (ms(at), value.to_owned())));
+    }
+}
+
+#[test]
+fn a_mark_outlives_the_process_as_its_fault_does() {
+    let faults = [
+        Fault::at(ms(10), "pause", FaultKind::Pause).on("n").lasting(ms(40)),
+        Fault::at(ms(20), "crash", FaultKind::Crash).on("n").lasting(ms(10)),
+    ];
+    let (times, recording) = alone(faults, async |node, book| {
+        node.state("said", "something");
+        book.write(now(&node));
+        node.sleep(secs(1)).await;
+    });
+    assert_eq!(times, [ms(0), ms(50)], "it starts at 30 ms, and stands still until 50");
+    assert_eq!(states(&recording, "n", "paused"), [(ms(10), "yes".to_owned()), (ms(50), String::new())]);
+    let process = [(ms(20), "down".to_owned()), (ms(30), String::new())];
+    assert_eq!(states(&recording, "n", "process"), process);
+    assert_eq!(states(&recording, "n", "said")[1], (ms(20), String::new()), "what the process said is over");
 }
 
 #[test]
@@ -135,7 +166,7 @@ fn load_generators_hear_of_a_load_burst() {
         }
     });
     assert_eq!(times, [1, 1, 10, 10].map(secs));
-    assert_eq!(touched(&recording, "burst"), 1);
+    assert_eq!(touched(&recording, "burst"), 2);
 }
 
 // ---- clocks ----
@@ -155,7 +186,7 @@ fn a_clock_jump_moves_the_wall_clock_and_no_timer() {
             assert_eq!(node.wall().since_run_start(), 40_000_000);
         });
         assert_eq!(times, [10, 20, 30, 40].map(ms));
-        assert_eq!(touched(&recording, "jump"), 1);
+        assert_eq!(touched(&recording, "jump"), 2, "the readings of steps 2 and 3");
     }
 }
 
@@ -170,7 +201,7 @@ fn a_change_of_drift_moves_the_timers_that_wait() {
             assert!(node.monotonic().as_nanos().abs_diff(secs(1).as_nanos()) <= 2);
         });
         assert_eq!(times, [end]);
-        assert_eq!(touched(&recording, "drift"), 1);
+        assert_eq!(touched(&recording, "drift"), 2, "the timer, and the reading after it");
     }
 }
 

@@ -196,9 +196,15 @@ fn an_override_that_sets_what_was_drawn_anyway_leaves_the_run_as_it_was() {
     let (after, run) = same(fate.delay.unwrap());
     assert_eq!(after, before);
     assert_eq!(run.run_hash, base.run_hash);
-    assert_eq!(run.faults[0].touched, 1);
+    assert_eq!(
+        (run.faults[0].began.len(), run.faults[0].touched),
+        (1, 0),
+        "its packet came, and fared as usual"
+    );
     // And one that sets something else does not.
-    assert_ne!(same(fate.delay.unwrap() + us(1)).1.run_hash, base.run_hash);
+    let other = same(fate.delay.unwrap() + us(1)).1;
+    assert_ne!(other.run_hash, base.run_hash);
+    assert_eq!(other.faults[0].touched, 1);
 }
 
 #[test]

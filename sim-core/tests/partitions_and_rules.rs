@@ -207,7 +207,8 @@ fn a_link_can_begin_to_lose_to_double_and_to_damage() {
 #[test]
 fn a_link_can_become_a_bottleneck() {
     let change = LinkChange { bandwidth: Some(2_000), ..LinkChange::default() };
-    let (arrivals, _) = changed(change, Target::Everybody);
+    let (arrivals, recording) = changed(change, Target::Everybody);
+    assert_eq!(touched(&recording, "change"), 10);
     // 37 bytes at 2,000 a second take 18.5 ms, and come every 10 ms: the queue grows. When the change is over, the others
     // do not wait for what is still in it, and overtake.
     let mut late = arrivals.clone();
@@ -219,8 +220,9 @@ fn a_link_can_become_a_bottleneck() {
 #[test]
 fn a_link_that_loses_can_be_made_whole() {
     let fault = Fault::at(ms(95), "repair", FaultKind::Link(LinkChange::loss(0.0))).lasting(ms(100));
-    let (arrivals, _) = post(&with([fault]), Link::constant(ms(1)).loss(1.0), 30, ms(10));
+    let (arrivals, recording) = post(&with([fault]), Link::constant(ms(1)).loss(1.0), 30, ms(10));
     assert_eq!(numbers(&arrivals), (10..20).collect::<Vec<_>>());
+    assert_eq!(touched(&recording, "repair"), 10);
 }
 
 #[test]

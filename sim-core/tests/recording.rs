@@ -215,7 +215,7 @@ fn spans_nest_and_survive_awaits() {
     let leaves: Vec<&Span> =
         recording.spans.iter().filter(|span| recording.text(span.name) == "leaf").collect();
     assert_eq!([leaves[0].parent, leaves[1].parent], [b, a]);
-    assert_eq!(leaves[0].end - leaves[0].start, sim_core::time::ns(1), "no span is without length");
+    assert_eq!(leaves[0].end, leaves[0].start, "what takes no time is recorded so");
     assert!(recording.spans[..recording.spans.len() - 1].iter().all(|span| span.trace == span_outer.trace));
     let (inner, span_inner) = span(&recording, "inner");
     assert_ne!(span_inner.trace, span_outer.trace);
@@ -359,9 +359,9 @@ fn everything_in_a_busy_recording_points_to_something() {
     let (names, nodes, spans) =
         (recording.names.len() as u32, recording.nodes.len() as u32, recording.spans.len() as u32);
     for (index, span) in recording.spans.iter().enumerate() {
-        assert!(span.name.0 < names && span.node.0 < nodes && span.end > span.start);
+        assert!(span.name.0 < names && span.node.0 < nodes && span.end >= span.start);
         assert!(!span.parent.is_some() || span.parent.0 < index as u32, "parents come first");
-        assert!(span.end <= recording.ended + sim_core::time::ns(1));
+        assert!(span.end <= recording.ended);
     }
     assert!(recording.attributes.iter().all(|attribute| attribute.span.0 < spans && attribute.key.0 < names));
     assert!(recording.span_events.iter().all(|event| event.span.0 < spans && event.name.0 < names));

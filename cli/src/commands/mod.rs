@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod explain;
 pub(crate) mod export;
@@ -35,6 +36,7 @@ pub(crate) fn carry_out(
         Command::Shrink(arguments) => shrink::carry_out(labs, &arguments, console),
         Command::Replay(arguments) => replay::carry_out(labs, &arguments, console),
         Command::Export(arguments) => export::carry_out(&arguments, console),
+        Command::Check(arguments) => check::carry_out(&arguments, console),
         Command::Completions(arguments) => completions::carry_out(labs, &arguments, console),
         Command::Man(arguments) => man::carry_out(&arguments, console),
     }

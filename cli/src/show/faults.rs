@@ -43,7 +43,8 @@ fn one(session: &Session<'_>, wanted: (&str, &str, &str), width: usize) -> Strin
     let times: Vec<String> = effects.iter().map(|(_, fault)| when(fault)).collect();
     let same_time = times.windows(2).all(|pair| pair[0] == pair[1]);
     let time = times.first().filter(|_| same_time).cloned().unwrap_or_default();
-    let mut out = hanging(&format!("{name}: {what} on {on}{time}"), "  ", "    ", width);
+    let on = if on.is_empty() { String::new() } else { format!(" on {on}") };
+    let mut out = hanging(&format!("{name}: {what}{on}{time}"), "  ", "    ", width);
 
     let touched: Vec<u64> = effects.iter().map(|(_, fault)| fault.touched).collect();
     if let (Some(&first), true) = (touched.first(), touched.windows(2).all(|pair| pair[0] == pair[1])) {

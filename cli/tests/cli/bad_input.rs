@@ -108,8 +108,16 @@ fn a_malformed_file_of_faults_is_shown_with_its_line() {
     insta::assert_snapshot!(refused("[[fault]]\nname = \"rain\"\nwhen = { at = \"1s\" }\nwhat = { link = { loss = 3.0 } }\n"), @r#"
     error: DIR/faults.toml is no file of faults: fault `rain`: loss is a share from 0 to 1, not 3
       |
-    2 | name = "rain"
+    4 | what = { link = { loss = 3.0 } }
+      |                          ^^^
     "#);
+    insta::assert_snapshot!(refused("[[fault]]\nname = \"rain\"\nwhen = { at = \"1s\" }\nlasts = \"1s\"\nwhat = \"restart\"\n"), @r#"
+    error: DIR/faults.toml is no file of faults: fault `rain`: a restart happens at one instant, it cannot last; `crash` with `lasts` keeps a node down
+      |
+    4 | lasts = "1s"
+      |         ^^^^
+    "#);
+    insta::assert_snapshot!(refused("# nothing yet\n"), @"error: DIR/faults.toml is no file of faults: it contains no `[[fault]]`; `fault = []` stands for no faults");
     let told = refused("[[fault\n");
     assert!(told.contains("1 | [[fault"), "{told}");
     assert!(

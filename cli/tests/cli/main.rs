@@ -5,6 +5,7 @@
 mod common;
 
 mod bad_input;
+mod check;
 mod export;
 mod pages;
 mod process;

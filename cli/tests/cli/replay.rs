@@ -78,7 +78,7 @@ fn a_plan_that_cannot_be_run_says_why() {
       |
     4 | sede = 7
       | ^^^^
-    unknown field `sede`, expected one of `format`, `scenario`, `variant`, `seed`, `until`, `ties`, `knobs`, `fault`, `override`
+    unknown field `sede`, expected one of `format`, `scenario`, `variant`, `seed`, `until`, `ties`, `draws`, `operations`, `knobs`, `fault`, `override`
     ");
     insta::assert_snapshot!(refused(&plan.replace("format = 1", "format = 9")), @"error: DIR/wrong.toml is no plan: the plan has format 9, this version reads format 1");
     let told = refused(&plan.replace("on = \"till\"", "on = \"tlil\""));

@@ -48,7 +48,8 @@ fn the_document_has_the_shape_that_scripts_rely_on() {
         assert_eq!(keys(fault), ["at_ns", "ended_ns", "name", "nodes", "on", "touched", "what"]);
         assert_eq!((&fault["what"], &fault["on"]), (&"pause".into(), &"till".into()));
         assert_eq!(fault["at_ns"], 2_000_000_000_u64);
-        assert_eq!(fault["touched"], 1);
+        // 60 customers a second come while the till stands still for one.
+        assert!(fault["touched"].as_u64().is_some_and(|touched| (40..90).contains(&touched)), "{fault}");
         let property = &variant["properties"][0];
         assert_eq!(keys(property), ["checks", "held", "kind", "name", "passes"]);
         assert_eq!((&property["kind"], &property["held"]), (&"always".into(), &true.into()));
@@ -144,7 +145,7 @@ on = "till"
     assert!(ran.out.contains("The faults are not the lab's own"), "{}", ran.out);
     insta::assert_snapshot!(section(&ran.out, "Faults"), @r"
     Faults
-      refunds are lost: drop every Refund on everybody, at 1s
+      refunds are lost: drop every Refund, at 1s
         this fault touched nothing, in any variant
       the boss calls: pause on till, which never began
         this fault touched nothing, in any variant

@@ -174,24 +174,26 @@ fn a_sweep_that_was_killed_goes_on_where_it_ended() {
 fn a_file_of_another_sweep_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("results.jsonl");
-    let with = |more: &[&str]| [&["sweep", "ledger", "--out", text(&path)], more].concat();
-    run(&with(&["--seeds", "0..3"]));
+    fn with<'a>(path: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+        [&["sweep", "ledger", "--out", text(path)], more].concat()
+    }
+    run(&with(&path, &["--seeds", "0..3"]));
     let before = std::fs::read(&path).unwrap();
-    let told = refused(&with(&["--seeds", "0..4"]));
+    let told = refused(&with(&path, &["--seeds", "0..4"]));
     assert!(told.contains("is the result of another sweep: its seeds is 0..3, not 0..4"), "{told}");
-    let told = refused(&with(&["--seeds", "0..3", "--ties", "seeded"]));
+    let told = refused(&with(&path, &["--seeds", "0..3", "--ties", "seeded"]));
     assert!(told.contains("its knobs and faults is {\"ties\":\"fifo\""), "{told}");
-    let told = refused(&with(&["--seeds", "0..3", "--variant", "eager"]));
+    let told = refused(&with(&path, &["--seeds", "0..3", "--variant", "eager"]));
     assert!(told.contains("its variants is eager, patient, not eager"), "{told}");
     assert_eq!(std::fs::read(&path).unwrap(), before, "and left as it is");
     // The program has changed since.
     let text_before = String::from_utf8(before).unwrap();
     let hash = text_before.split("\"hash\":\"").nth(1).unwrap()[..16].to_owned();
     std::fs::write(&path, text_before.replace(&hash, "0123456789abcdef")).unwrap();
-    let told = refused(&with(&["--seeds", "0..3"]));
+    let told = refused(&with(&path, &["--seeds", "0..3"]));
     assert!(told.contains("was written by another state of the program: seed"), "{told}");
     std::fs::write(&path, "my diary\n").unwrap();
-    let told = refused(&with(&["--seeds", "0..3"]));
+    let told = refused(&with(&path, &["--seeds", "0..3"]));
     assert!(told.contains("is no result of a sweep: its first line is no header"), "{told}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "my diary\n");
 }

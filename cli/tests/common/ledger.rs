@@ -98,9 +98,10 @@ impl Lab for Ledger {
                 let read = node.invoke(0, "read", "", &());
                 let answer = node.call(copy, &Ask::Read).deadline(ms(60)).await;
                 read.end_with(&answer);
-                node.sometimes("the copy is read", answer.is_ok());
-                node.sometimes("the copy is ahead", answer.is_ok_and(|value| value > number));
-                if let Ok(value) = answer
+                let answer = answer.ok();
+                node.sometimes("the copy is read", answer.is_some());
+                node.sometimes("the copy is ahead", answer.is_some_and(|value| value > number));
+                if let Some(value) = answer
                     && value < answered
                 {
                     lost.increment();

@@ -120,6 +120,27 @@ fn a_load_fault_multiplies_the_rate_while_it_lasts() {
 }
 
 #[test]
+fn a_load_fault_has_touched_the_requests_that_it_added_or_held_back() {
+    let touched = |load: Load, factor: f64| {
+        let mut sim = world_with(1, secs(10), fault(secs(4), secs(2), FaultKind::Load(factor), "clients"));
+        load.run(async |_, _| Ok(())).add_to(&mut sim, "clients");
+        run(sim).faults[0].touched
+    };
+    let constant = || OpenLoop::constant(100.0);
+    // 300 a second for 2 s; the one that is due at the start may be on either side.
+    assert!(touched(constant(), 3.0).abs_diff(600) <= 2);
+    assert_eq!(touched(constant(), 1.0), 0);
+    assert_eq!(touched(constant(), 0.0), 1, "the next one waits, and all others behind it");
+    for factor in [0.0, 3.0] {
+        assert_eq!(touched(constant().until(secs(3)), factor), 0, "over before it begins");
+        assert_eq!(touched(constant().from(secs(7)), factor), 0, "begins after its end");
+    }
+    // Ten users think for 100 ms: 100 a second, then 300.
+    let users = ClosedLoop::users(10, Delay::constant(ms(100)));
+    assert!(touched(users, 3.0).abs_diff(600) <= 10);
+}
+
+#[test]
 fn chance_streams_are_apart() {
     let times =
         |keys: Keys| arrivals_with(OpenLoop::poisson(50.0).keys(keys), 5, secs(10), FaultPlan::none());

@@ -1,11 +1,11 @@
 //! Carries out the plan's faults: when, on whom, for how long, and what they touched.
 
-use std::rc::Rc;
-
-use super::{Fault, FaultKind, FaultPlan, MessageTrigger, PacketAction, PacketRule, Partition, Target, When};
+use super::{
+    Fault, FaultKind, FaultPlan, MessageTrigger, Partition, Target, When,
+    packets::{ActiveLink, ActivePartition, ActiveRule},
+};
 use crate::{
     executor::queue::Class,
-    net::{Changed, Link, Loss},
     node::NodeId,
     plan::PlanError,
     record::{FaultRecord, Name, NodeIndex},
@@ -20,40 +20,12 @@ pub(crate) struct FaultEngine {
     faults: Vec<Fault>,
     /// Which node each fault has hold of.
     held: Vec<Vec<NodeId>>,
-    partitions: Vec<ActivePartition>,
-    links: Vec<ActiveLink>,
-    rules: Vec<ActiveRule>,
+    pub(super) partitions: Vec<ActivePartition>,
+    pub(super) links: Vec<ActiveLink>,
+    pub(super) rules: Vec<ActiveRule>,
     triggers: Vec<Armed>,
     /// Faults whose role nobody holds yet.
     waiting: Vec<u32>,
-}
-
-struct ActivePartition {
-    fault: u32,
-    shape: Resolved,
-}
-
-enum Resolved {
-    /// Nodes of different groups cannot reach each other.
-    Split(Vec<Vec<NodeId>>),
-    OneWay(Vec<NodeId>, Vec<NodeId>),
-}
-
-struct ActiveLink {
-    fault: u32,
-    change: super::LinkChange,
-    on: Option<Vec<NodeId>>,
-    from: Option<Vec<NodeId>>,
-    to: Option<Vec<NodeId>>,
-}
-
-struct ActiveRule {
-    fault: u32,
-    rule: PacketRule,
-    on: Option<Vec<NodeId>>,
-    from: Option<Vec<NodeId>>,
-    to: Option<Vec<NodeId>>,
-    seen: u64,
 }
 
 struct Armed {
@@ -84,8 +56,8 @@ impl Core {
             self.check_fault(&fault)?;
             let record = FaultRecord {
                 name: fault.name.clone(),
-                what: fault.what.to_string(),
-                on: fault.on.to_string(),
+                what: fault.what_in_words(),
+                on: fault.on_in_words(),
                 nodes: Vec::new(),
                 began: Vec::new(),
                 ended: Vec::new(),
@@ -169,7 +141,7 @@ impl Core {
     fn named(&self, name: &str) -> Vec<NodeId> {
         self.find(name).map_or_else(|| self.nodes_of_service(name), |node| vec![node])
     }
-    fn all_named(&self, names: &[String]) -> Vec<NodeId> {
+    pub(super) fn all_named(&self, names: &[String]) -> Vec<NodeId> {
         names.iter().flat_map(|name| self.named(name)).collect()
     }
 
@@ -186,7 +158,15 @@ impl Core {
         Some(match target {
             Target::Everybody => (0..self.nodes.len() as u32).map(NodeId).collect(),
             Target::Node(name) => self.find(name).into_iter().collect(),
-            Target::Nodes(names) => self.all_named(names),
+            Target::Nodes(names) => {
+                let mut nodes = Vec::new();
+                for node in self.all_named(names) {
+                    if !nodes.contains(&node) {
+                        nodes.push(node);
+                    }
+                }
+                nodes
+            }
             Target::Group(group) => self.nodes_of_service(group),
             Target::State { key, value } => vec![NodeId(self.recorder.role_holder(key, value)?.0)],
             Target::Minority(group) => {
@@ -196,9 +176,13 @@ impl Core {
         })
     }
 
-    /// A fault changed something.
+    /// A fault changed something. What that means for each kind is said at [`FaultKind`].
     pub(crate) fn faults_touch(&mut self, fault: u32) {
-        self.recorder.fault_mut(fault).touched += 1;
+        self.faults_touch_times(fault, 1);
+    }
+    /// A fault changed so many things.
+    pub(crate) fn faults_touch_times(&mut self, fault: u32, things: u64) {
+        self.recorder.fault_mut(fault).touched += things;
     }
 
     // ---- when ----
@@ -321,7 +305,10 @@ impl Core {
             }
             FaultKind::Restart if begin => {
                 for &node in nodes {
-                    self.faults_touch(number);
+                    // Who is about to start would do so anyway.
+                    if self.nodes[node.index()].up || !self.starts.contains(&node) {
+                        self.faults_touch(number);
+                    }
                     self.crash(node, false, "fault");
                     self.start(node);
                 }
@@ -329,27 +316,25 @@ impl Core {
             FaultKind::Restart => {}
             FaultKind::Pause => {
                 for &node in nodes {
-                    if begin {
-                        self.faults_touch(number);
-                        self.freeze(node);
+                    if begin && !fault.is_over_at_once() {
+                        self.freeze(node, number);
                     } else {
-                        self.thaw(node);
+                        self.thaw(node, number);
                     }
+                    let pauses = self.in_force(node, |kind| matches!(kind, FaultKind::Pause).then_some(()));
+                    self.mark(node, "paused", !pauses.is_empty());
                 }
-                self.mark_states(nodes, "paused", begin);
             }
-            FaultKind::Slow(_) => {
+            FaultKind::Slow(own) => {
                 for &node in nodes {
-                    if begin {
-                        self.faults_touch(number);
-                    }
                     // What overlaps multiplies, and the end of one leaves the others in force.
                     let slow = self.in_force(node, |kind| match kind {
                         FaultKind::Slow(factor) => Some(*factor),
                         _ => None,
                     });
-                    self.cpu_retime(node, Some(slow.iter().product()), None);
-                    self.mark_states(&[node], "slow", !slow.is_empty());
+                    let bites = begin && *own != 1.0 && !fault.is_over_at_once();
+                    self.cpu_slow(node, number, bites, slow.iter().product());
+                    self.mark(node, "slow", !slow.is_empty());
                 }
             }
             FaultKind::MemoryLimit(_) => {
@@ -408,22 +393,26 @@ impl Core {
             }
             FaultKind::ClockJump(by) => {
                 for &node in nodes {
-                    let by = if begin { *by } else { super::Offset::from_nanos(-by.as_nanos()) };
-                    self.nodes[node.index()].clock.jump(by);
+                    let clock = &mut self.nodes[node.index()].clock;
                     if begin {
-                        self.faults_touch(number);
+                        clock.begin_jump(self.now, number, *by);
+                    } else {
+                        clock.end_jump(number, *by);
                     }
                 }
             }
             FaultKind::ClockDrift(ppm) => {
                 for &node in nodes {
-                    let now = self.now;
                     let clock = &mut self.nodes[node.index()].clock;
-                    let drift = clock.drift_ppm() + if begin { *ppm } else { -*ppm };
-                    clock.set_drift(now, drift);
-                    self.retime_timers(node);
                     if begin {
-                        self.faults_touch(number);
+                        clock.begin_drift(self.now, number, *ppm);
+                    } else {
+                        clock.end_drift(self.now, number);
+                    }
+                    let moved = self.retime_timers(node);
+                    // At the end those go on that it has touched before.
+                    if begin && !fault.is_over_at_once() {
+                        self.faults_touch_times(number, moved);
                     }
                 }
             }
@@ -446,10 +435,9 @@ impl Core {
                         FaultKind::Load(factor) => Some(*factor),
                         _ => None,
                     });
-                    self.nodes[node.index()].load = load.iter().product();
-                    if begin {
-                        self.faults_touch(number);
-                    }
+                    let state = &mut self.nodes[node.index()];
+                    state.load = load.iter().product();
+                    state.load_faults = !load.is_empty();
                 }
             }
         }
@@ -476,141 +464,36 @@ impl Core {
         disks.next_back()
     }
 
-    fn mark_states(&mut self, nodes: &[NodeId], what: &str, begin: bool) {
-        let now = self.now;
-        for node in nodes {
-            self.recorder.state(now, NodeIndex(node.0), what, if begin { "yes" } else { "" });
+    /// Shows on a node's timeline whether a fault has hold of it.
+    fn mark(&mut self, node: NodeId, what: &str, on: bool) {
+        self.recorder.mark(self.now, NodeIndex(node.0), what, on);
+    }
+
+    /// A load generator asks how much it shall send: load faults have touched its request.
+    #[inline]
+    pub(crate) fn load_is_asked(&mut self, node: NodeId) {
+        if self.nodes[node.index()].load_faults {
+            self.touch_in_force(node, |kind| matches!(kind, FaultKind::Load(factor) if *factor != 1.0));
         }
     }
 
-    fn resolve_partition(&self, partition: &Partition, on: &[NodeId]) -> Resolved {
-        match partition {
-            Partition::Isolate => {
-                let rest = (0..self.nodes.len() as u32).map(NodeId).filter(|n| !on.contains(n)).collect();
-                Resolved::Split(vec![on.to_vec(), rest])
-            }
-            Partition::Split(groups) => {
-                Resolved::Split(groups.iter().map(|names| self.all_named(names)).collect())
-            }
-            Partition::OneWay { from, to } => Resolved::OneWay(self.all_named(from), self.all_named(to)),
-            // Whoever is on neither side is the bridge: it reaches both.
-            Partition::Bridge { left, right } => {
-                Resolved::Split(vec![self.all_named(left), self.all_named(right)])
-            }
-            Partition::Regions(groups) => {
-                let in_region = |regions: &Vec<String>| {
-                    (0..self.nodes.len() as u32)
-                        .map(NodeId)
-                        .filter(|n| regions.iter().any(|r| **r == *self.nodes[n.index()].region))
-                        .collect()
-                };
-                Resolved::Split(groups.iter().map(in_region).collect())
-            }
-        }
+    /// A memory limit that faults have set has decided what became of a node that uses so many bytes.
+    pub(crate) fn touch_memory_faults(&mut self, node: NodeId, used: u64) {
+        let memory = self.nodes[node.index()].memory;
+        let killed = memory.limit.is_some_and(|limit| used > limit);
+        self.touch_in_force(
+            node,
+            |kind| matches!(kind, FaultKind::MemoryLimit(bytes) if (used > *bytes) == killed),
+        );
     }
 
-    /// The fault that keeps packets from one node from reaching another.
-    pub(crate) fn blocking_fault(&self, from: NodeId, to: NodeId) -> Option<u32> {
-        if from == to {
-            return None; // a node always reaches itself
-        }
-        self.faults
-            .partitions
-            .iter()
-            .find(|partition| match &partition.shape {
-                Resolved::Split(groups) => {
-                    let group = |node: NodeId| groups.iter().position(|g| g.contains(&node));
-                    matches!((group(from), group(to)), (Some(a), Some(b)) if a != b)
-                }
-                Resolved::OneWay(a, b) => a.contains(&from) && b.contains(&to),
-            })
-            .map(|partition| partition.fault)
-    }
-
-    /// A link as the faults in force leave it, and which of them change it.
-    pub(crate) fn faulty_link(
-        &self,
-        from: NodeId,
-        to: NodeId,
-        base: Option<Rc<Link>>,
-    ) -> (Option<Rc<Link>>, Vec<Changed>) {
-        let Some(base) = base else { return (None, Vec::new()) };
-        if self.faults.links.is_empty() {
-            return (Some(base), Vec::new());
-        }
-        let mut link = (*base).clone();
-        let mut by = Vec::new();
-        for active in &self.faults.links {
-            if !side_matches(&active.on, &active.from, &active.to, from, to) {
-                continue;
-            }
-            let change = &active.change;
-            by.push(Changed {
-                fault: active.fault,
-                every_packet: change.delay.is_some()
-                    || !change.extra_delay.is_zero()
-                    || change.bandwidth.is_some(),
-                loss: change.loss.is_some(),
-                duplication: change.duplication.is_some(),
-                corruption: change.corruption.is_some(),
-            });
-            if let Some(delay) = &change.delay {
-                link.delay = delay.clone();
-            }
-            if !change.extra_delay.is_zero() {
-                link.delay = link.delay.clone().plus(change.extra_delay);
-            }
-            if let Some(loss) = change.loss {
-                link.loss = if loss > 0.0 { Loss::Independent(loss) } else { Loss::Never };
-            }
-            link.duplication = change.duplication.unwrap_or(link.duplication);
-            link.corruption = change.corruption.unwrap_or(link.corruption);
-            link.bandwidth = change.bandwidth.or(link.bandwidth);
-        }
-        (Some(Rc::new(link)), by)
-    }
-
-    /// What the rules in force say of a packet: the first rule that is for it.
-    pub(crate) fn packet_rule(&mut self, packet: &crate::net::Packet) -> Option<PacketAction> {
-        let kind = &self.recorder.recording().names[packet.kind.0 as usize];
-        for active in &mut self.faults.rules {
-            let rule = &active.rule;
-            if rule.kind.as_ref().is_some_and(|k| k != kind)
-                || !side_matches(&active.on, &active.from, &active.to, packet.from, packet.to)
-            {
-                continue;
-            }
-            active.seen += 1;
-            let last = rule.count.map(|count| rule.first + count);
-            if active.seen >= rule.first && last.is_none_or(|last| active.seen < last) {
-                let (fault, action) = (active.fault, rule.action);
-                self.faults_touch(fault);
-                return Some(action);
-            }
-        }
-        None
-    }
-
-    /// A memory limit that a fault has set has killed a node.
-    pub(crate) fn touch_memory_faults(&mut self, node: NodeId) {
+    /// Each fault that has hold of a node and is one of those has touched something.
+    #[cold]
+    fn touch_in_force(&mut self, node: NodeId, which: impl Fn(&FaultKind) -> bool) {
         for index in 0..self.faults.faults.len() {
-            let limit = matches!(self.faults.faults[index].what, FaultKind::MemoryLimit(_));
-            if limit && self.faults.held[index].contains(&node) {
+            if which(&self.faults.faults[index].what) && self.faults.held[index].contains(&node) {
                 self.faults_touch(index as u32);
             }
         }
     }
-}
-
-/// Whether a packet is one that a change or rule is for: `on` is either end, `from` and `to` are its ends.
-fn side_matches(
-    on: &Option<Vec<NodeId>>,
-    senders: &Option<Vec<NodeId>>,
-    receivers: &Option<Vec<NodeId>>,
-    from: NodeId,
-    to: NodeId,
-) -> bool {
-    on.as_ref().is_none_or(|nodes| nodes.contains(&from) || nodes.contains(&to))
-        && senders.as_ref().is_none_or(|nodes| nodes.contains(&from))
-        && receivers.as_ref().is_none_or(|nodes| nodes.contains(&to))
 }

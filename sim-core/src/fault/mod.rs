@@ -2,7 +2,7 @@
 //!
 //! A [`FaultPlan`] is part of the run's plan: serialisable, printable, made to be edited and shrunk. Each entry has a name,
 //! is a marker in every picture, and is held to account: how many things did it touch? A fault that touched nothing
-//! proves nothing.
+//! proves nothing; what counts for each kind is said at [`FaultKind`].
 //!
 //! ```toml
 //! [[fault]]
@@ -28,8 +28,10 @@
 
 pub(crate) mod engine;
 mod offset;
+mod packets;
 mod target;
 mod text;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +115,10 @@ impl Fault {
         self.lasts = Some(time);
         self
     }
+    /// Whether it ends at the instant at which it begins: a pause, a slow factor and a drift of no length change nothing.
+    fn is_over_at_once(&self) -> bool {
+        self.lasts.is_some_and(Duration::is_zero)
+    }
     /// From [`Fault::at`]'s time until this one. Panics where that is earlier, or where an event triggers the fault.
     pub fn until(mut self, end: Duration) -> Self {
         let When::At(start) = self.when else {
@@ -187,36 +193,71 @@ pub struct StateTrigger {
     pub then: Duration,
 }
 
-/// What goes wrong.
+/// What goes wrong, and what counts as touched by it: only what came out otherwise than without the fault. Where several
+/// faults do the same to one thing, each of them has touched it, unless it says otherwise here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
     /// The process dies: tasks, timers and memory are gone, peers' connections are reset, connecting is refused. What was
     /// not synced to disk is lost as the disk's crash policy says. Undone: it starts again.
+    ///
+    /// Touched: the processes that died. One that was about to start counts, a node that is down already does not.
     Crash,
     /// The machine goes dark: as a crash, but nobody is told; peers hear nothing. Undone: it starts again.
+    ///
+    /// Touched: as with a crash.
     PowerFailure,
-    /// Starts what is down; what is up crashes and starts at once.
+    /// Starts what is down; what is up crashes and starts at once. It happens at one instant: it cannot last.
+    ///
+    /// Touched: the nodes that started by it. One that was about to start anyway does not count.
     Restart,
     /// The node stands still (a long garbage collection, SIGSTOP): messages and timers pile up until it is undone.
+    ///
+    /// Touched: what was held up: the work that was on a core, and each packet, timer and woken task that had to wait. A
+    /// packet to a node that is down counts only where it would have been refused at once.
     Pause,
-    /// Work takes this many times as long (a grey failure). At least 0.01.
+    /// Work takes this many times as long (a grey failure). At least 0.01. Disks are as fast as before.
+    ///
+    /// Touched: the pieces of work ([`Node::work`](crate::Node::work)) that were on a core meanwhile, each once; none where the
+    /// factor is 1.
     Slow(f64),
     /// Sets the memory limit, in bytes: whoever is over it is killed.
+    ///
+    /// Touched: the kills that the node's own limit would not have done, and the allocations that went well although the
+    /// node's own limit would have killed.
     MemoryLimit(u64),
     /// Some nodes cannot reach others. Packets sent from now on are lost; those on the wire arrive.
+    ///
+    /// Touched: the packets and acknowledgements that it kept from their receiver. Of several partitions in the way of
+    /// one packet, the one that began first counts it.
     Partition(Partition),
     /// Links get other properties.
+    ///
+    /// Touched: the packets that fared otherwise: lost or not, in another time, once or twice, damaged or whole; and the
+    /// acknowledgements that were lost or not. How a packet that is lost anyway would have travelled does not count. Where two
+    /// faults set the same property, the one that began later counts.
     Link(LinkChange),
     /// Single packets are treated apart.
+    ///
+    /// Touched: the packets for which that made a difference: none that is lost anyway is dropped or delayed, none of a
+    /// stream is duplicated.
     Packets(PacketRule),
-    /// Wall clocks jump by that much, forward or back.
+    /// Wall clocks jump by that much, forward or back. Undone: they jump back.
+    ///
+    /// Touched: the readings of the wall clock, by the node's code or a protocol's handler, that came out differently.
     ClockJump(Offset),
-    /// Both clocks run fast (or slow, where negative) by that many parts in a million.
+    /// Both clocks run fast (or slow, where negative) by that many parts in a million. Undone: they run as before, and keep
+    /// what they have gained.
+    ///
+    /// Touched: the readings of both clocks that came out differently, also after the end; the timers and deadlines of
+    /// calls that were running when it began, or were set while it lasted, and whose time it moved.
     ClockDrift(f64),
     /// A disk misbehaves.
     Disk(DiskFault),
     /// Load generators on the target send this many times their rate.
+    ///
+    /// Touched: the requests that were planned or sent under it ([`Node::load_factor`](crate::Node::load_factor)); none where
+    /// the factor is 1, or where nobody generates load.
     Load(f64),
 }
 
@@ -389,20 +430,34 @@ pub enum PacketAction {
     Corrupt,
 }
 
-/// How a disk misbehaves.
+/// How a disk misbehaves, and what counts as touched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiskFault {
-    /// Flips a seeded bit of what is stored, in that file, or in any where it is empty.
+    /// Flips a seeded bit of what is stored, in that file, or in any where it is empty. It happens at one instant, and is
+    /// never undone.
+    ///
+    /// Touched: the bits; none where nothing is stored.
     Rot(String),
     /// Reads, writes and syncs fail.
+    ///
+    /// Touched: the operations that failed, write-back by the operating system among them.
     IoError,
     /// Syncs fail; what they should have written is marked clean all the same (PostgreSQL's fsync surprise of 2018).
+    ///
+    /// Touched: the syncs that failed.
     FailSync,
     /// No space is left.
+    ///
+    /// Touched: the operations that failed for which the disk itself would have had room.
     Full,
     /// Operations take this many times as long.
+    ///
+    /// Touched: the operations that took another time; none where the factor is 1. Of several such faults the last in the plan
+    /// is in force.
     Slow(f64),
     /// What the next crash leaves of unsynced data.
+    ///
+    /// Touched: the crashes after which other data were there than by the disk's own policy.
     CrashPolicy(CrashPolicy),
 }

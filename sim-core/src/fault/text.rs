@@ -1,12 +1,11 @@
-//! Fault plans as text: the file that people write, and the words in which a fault is shown.
+//! Fault plans as files: how they are read, and what is said of a value that cannot be.
 
-use std::{fmt, str::FromStr};
+use std::{ops::Range, str::FromStr};
 
 use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
 
-use super::{
-    DiskFault, Fault, FaultKind, FaultPlan, LinkChange, MessageTrigger, PacketAction, Partition, When,
-};
+use super::{DiskFault, Fault, FaultKind, FaultPlan, Partition, When};
 
 /// Why a file of faults cannot be read: with its line, as far as there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,24 +17,38 @@ pub struct FaultFileError {
     pub line: Option<usize>,
 }
 
+/// A value of a fault that cannot be, and where it stands.
+struct Problem {
+    /// The fault's place in the list.
+    fault: usize,
+    /// The keys from the fault to the value.
+    keys: Vec<&'static str>,
+    /// What is wrong and what is allowed.
+    message: String,
+}
+
 impl FaultPlan {
-    /// Reads `[[fault]]` entries from TOML.
+    /// Reads `[[fault]]` entries from TOML. A file of faults is there for its faults, so there is at least one; who wants a
+    /// run without faults writes `fault = []`.
     ///
     /// # Errors
-    /// When the text is no TOML, a key is unknown, a value has the wrong form or is out of its range.
+    /// When the text is no TOML, has no fault, a key is unknown, a value has the wrong form or is out of its range.
     pub fn from_toml(text: &str) -> Result<Self, FaultFileError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct File {
-            #[serde(default)]
-            fault: FaultPlan,
+            fault: Option<FaultPlan>,
         }
         let file: File = toml::from_str(text).map_err(|error| {
-            let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let line = error.span().map(|span| line_of(text, span.start));
             FaultFileError { message: error.to_string().trim_end().to_owned(), line }
         })?;
-        file.fault.validate().map_err(|message| FaultFileError { message, line: None })?;
-        Ok(file.fault)
+        let Some(plan) = file.fault else {
+            let message = "it contains no `[[fault]]`; `fault = []` stands for no faults".to_owned();
+            return Err(FaultFileError { message, line: None });
+        };
+        plan.check_in(text)?;
+        Ok(plan)
     }
 
     /// The text that [`FaultPlan::from_toml`] reads.
@@ -47,63 +60,137 @@ impl FaultPlan {
         toml::to_string(&File { fault: self }).expect("a fault plan can be written as TOML")
     }
 
-    /// Checks what types cannot: ranges of numbers, names that are given.
+    /// Checks what types cannot: ranges of numbers, names that are given, values that do not fit together.
     ///
     /// # Errors
     /// A sentence that names the fault, the value and the allowed range.
     pub fn validate(&self) -> Result<(), String> {
-        self.faults.iter().try_for_each(Fault::validate)
+        self.first_problem().map_or(Ok(()), |problem| Err(problem.message))
+    }
+
+    /// The same for a plan that was read from this text: the error shows the line of the value.
+    pub(crate) fn check_in(&self, text: &str) -> Result<(), FaultFileError> {
+        let Some(problem) = self.first_problem() else { return Ok(()) };
+        let Some(place) = place_of(text, &problem) else {
+            return Err(FaultFileError { message: problem.message, line: None });
+        };
+        let (snippet, line) = (snippet(text, &place), line_of(text, place.start));
+        Err(FaultFileError { message: format!("{}\n{snippet}", problem.message), line: Some(line) })
+    }
+
+    fn first_problem(&self) -> Option<Problem> {
+        self.faults.iter().enumerate().find_map(|(fault, one)| {
+            let (keys, message) = one.problem()?;
+            Some(Problem { fault, keys, message: format!("fault `{}`: {message}", one.name) })
+        })
     }
 }
 
+/// The line of a place in a text, counted from 1.
+fn line_of(text: &str, place: usize) -> usize {
+    text[..place.min(text.len())].matches('\n').count() + 1
+}
+
+/// Where the value of a problem stands, or the part of it that is there.
+fn place_of(text: &str, problem: &Problem) -> Option<Range<usize>> {
+    let document = DeTable::parse(text).ok()?;
+    let fault = document.get_ref().get("fault")?.get_ref().as_array()?.get(problem.fault)?;
+    let (mut value, mut place) = (fault.get_ref(), None);
+    for key in &problem.keys {
+        let DeValue::Table(table) = value else { break };
+        let Some((name, inner)) = table.get_key_value(*key) else { break };
+        // A table that goes over several lines is shown by its name.
+        let span = inner.span();
+        place = Some(if text[span.clone()].contains('\n') { name.span() } else { span });
+        value = inner.get_ref();
+    }
+    place.or_else(|| Some(fault.span()))
+}
+
+/// A line of a text with a mark under a place in it.
+fn snippet(text: &str, place: &Range<usize>) -> String {
+    let begin = text[..place.start].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[begin..].lines().next().unwrap_or_default();
+    let number = line_of(text, place.start).to_string();
+    let (before, marked) = (&text[begin..place.start], &line[place.start - begin..]);
+    let marks = marked.chars().count().min(text[place.clone()].chars().count()).max(1);
+    let gap: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let margin = " ".repeat(number.len());
+    format!("{margin} |\n{number} | {line}\n{margin} | {gap}{}", "^".repeat(marks))
+}
+
+type Keys = Vec<&'static str>;
+
 impl Fault {
-    fn validate(&self) -> Result<(), String> {
-        let name = &self.name;
-        let share = |what: &str, share: Option<f64>| match share {
-            Some(s) if !(0.0..=1.0).contains(&s) => {
-                Err(format!("fault `{name}`: {what} is a share from 0 to 1, not {s}"))
-            }
-            _ => Ok(()),
+    /// The first value that cannot be: its keys, and what is wrong with it.
+    fn problem(&self) -> Option<(Keys, String)> {
+        self.problem_of_what().or_else(|| self.problem_of_when()).or_else(|| {
+            let lasting = match &self.what {
+                FaultKind::Restart => {
+                    "a restart happens at one instant, it cannot last; `crash` with `lasts` keeps a node down"
+                }
+                FaultKind::Disk(DiskFault::Rot(_)) => "a bit that has rotted stays so, it cannot last",
+                _ => return None,
+            };
+            self.lasts.map(|_| (vec!["lasts"], lasting.to_owned()))
+        })
+    }
+
+    fn problem_of_what(&self) -> Option<(Keys, String)> {
+        let share = |key: &'static str, share: Option<f64>| {
+            let share = share.filter(|s| !(0.0..=1.0).contains(s))?;
+            Some((vec!["what", "link", key], format!("{key} is a share from 0 to 1, not {share}")))
         };
-        let factor = |what: &str, x: f64, low: f64, high: f64| {
-            if (low..=high).contains(&x) {
-                Ok(())
-            } else {
-                Err(format!("fault `{name}`: {what} lies between {low} and {high}, it cannot be {x}"))
-            }
+        let factor = |keys: &[&'static str], what: &str, x: f64, low: f64, high: f64| {
+            let message = || format!("{what} lies between {low} and {high}, it cannot be {x}");
+            (!(low..=high).contains(&x)).then(|| ([&["what"], keys].concat(), message()))
+        };
+        let counted = |key: &'static str, n: u64| {
+            let message = || format!("{key} is a number from 1 on: packets are counted from 1");
+            (n == 0).then(|| (vec!["what", "packets", key], message()))
         };
         match &self.what {
-            FaultKind::Slow(x) => factor("slow", *x, 0.01, 1e6)?,
-            FaultKind::Load(x) => factor("load", *x, 0.0, 1e6)?,
-            FaultKind::ClockDrift(ppm) => factor("clock-drift (parts in a million)", *ppm, -900_000.0, 1e6)?,
-            FaultKind::Disk(DiskFault::Slow(x)) => factor("disk slow", *x, 0.01, 1e6)?,
+            FaultKind::Slow(x) => factor(&["slow"], "slow", *x, 0.01, 1e6),
+            FaultKind::Load(x) => factor(&["load"], "load", *x, 0.0, 1e6),
+            FaultKind::ClockDrift(ppm) => {
+                factor(&["clock-drift"], "clock-drift (parts in a million)", *ppm, -900_000.0, 1e6)
+            }
+            FaultKind::Disk(DiskFault::Slow(x)) => factor(&["disk", "slow"], "disk slow", *x, 0.01, 1e6),
             FaultKind::Link(change) => {
-                share("loss", change.loss)?;
-                share("duplication", change.duplication)?;
-                share("corruption", change.corruption)?;
-                if change.bandwidth == Some(0) {
-                    return Err(format!(
-                        "fault `{name}`: bandwidth is at least 1 byte a second; use a partition for none"
-                    ));
-                }
-                if let Some(delay) = &change.delay {
-                    delay.validate().map_err(|why| format!("fault `{name}`: delay: {why}"))?;
-                }
+                let bandwidth = || {
+                    let message = "bandwidth is at least 1 byte a second; use a partition for none";
+                    (change.bandwidth == Some(0))
+                        .then(|| (vec!["what", "link", "bandwidth"], message.to_owned()))
+                };
+                let delay = || {
+                    let why = change.delay.as_ref()?.validate().err()?;
+                    Some((vec!["what", "link", "delay"], format!("delay: {why}")))
+                };
+                share("loss", change.loss)
+                    .or_else(|| share("duplication", change.duplication))
+                    .or_else(|| share("corruption", change.corruption))
+                    .or_else(bandwidth)
+                    .or_else(delay)
+            }
+            FaultKind::Packets(rule) => {
+                counted("first", rule.first).or_else(|| counted("count", rule.count.unwrap_or(1)))
             }
             FaultKind::Partition(Partition::Isolate) if self.on.is_everybody() => {
-                return Err(format!("fault `{name}`: isolate needs `on`: whom to cut off from the rest"));
+                let message = "isolate needs `on`: whom to cut off from the rest";
+                Some((vec!["what", "partition"], message.to_owned()))
             }
-            _ => {}
+            _ => None,
         }
-        let count = match &self.when {
-            When::Sent(m) | When::Delivered(m) => m.count,
-            When::State(s) => s.count,
-            When::At(_) => 1,
+    }
+
+    fn problem_of_when(&self) -> Option<(Keys, String)> {
+        let (count, trigger) = match &self.when {
+            When::Sent(m) => (m.count, "sent"),
+            When::Delivered(m) => (m.count, "delivered"),
+            When::State(s) => (s.count, "state"),
+            When::At(_) => return None,
         };
-        if count == 0 {
-            return Err(format!("fault `{name}`: count is counted from 1"));
-        }
-        Ok(())
+        (count == 0).then(|| (vec!["when", trigger, "count"], "count is counted from 1".to_owned()))
     }
 }
 
@@ -114,156 +201,11 @@ impl FromStr for FaultPlan {
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} on {}, {}", self.name, self.what, self.on, self.when)?;
-        if let Some(lasts) = self.lasts {
-            write!(f, ", for {lasts}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for When {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::At(time) => write!(f, "at {time}"),
-            Self::Sent(m) => write!(f, "when {m} has been sent{}", after(m.then)),
-            Self::Delivered(m) => write!(f, "when {m} has been delivered{}", after(m.then)),
-            Self::State(s) => {
-                let who = s.node.as_deref().unwrap_or("anybody");
-                write!(f, "when {who} has {} = {}", s.key, s.value)?;
-                if s.count > 1 {
-                    write!(f, " for the {} time", ordinal(s.count))?;
-                }
-                f.write_str(&after(s.then))
-            }
-        }
-    }
-}
-
-fn after(then: crate::time::Duration) -> String {
-    if then.is_zero() { String::new() } else { format!(", {then} later") }
-}
-
-fn ordinal(n: u64) -> String {
-    let suffix = match (n % 10, n % 100) {
-        (1, x) if x != 11 => "st",
-        (2, x) if x != 12 => "nd",
-        (3, x) if x != 13 => "rd",
-        _ => "th",
-    };
-    format!("{n}{suffix}")
-}
-
-impl fmt::Display for MessageTrigger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} {}", ordinal(self.count), self.kind.as_deref().unwrap_or("message"))?;
-        if let Some(from) = &self.from {
-            write!(f, " from {from}")?;
-        }
-        if let Some(to) = &self.to {
-            write!(f, " to {to}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Crash => f.write_str("crash"),
-            Self::PowerFailure => f.write_str("power failure"),
-            Self::Restart => f.write_str("restart"),
-            Self::Pause => f.write_str("pause"),
-            Self::Slow(x) => write!(f, "slow x{x}"),
-            Self::MemoryLimit(bytes) => write!(f, "memory limit {bytes} bytes"),
-            Self::Partition(partition) => write!(f, "partition ({partition})"),
-            Self::Link(change) => write!(f, "link: {change}"),
-            Self::Packets(rule) => {
-                match rule.action {
-                    PacketAction::Pass => f.write_str("pass")?,
-                    PacketAction::Drop => f.write_str("drop")?,
-                    PacketAction::Delay(d) => write!(f, "hold for {d}")?,
-                    PacketAction::Duplicate => f.write_str("duplicate")?,
-                    PacketAction::Corrupt => f.write_str("corrupt")?,
-                }
-                match rule.count {
-                    Some(1) => write!(f, " the {} ", ordinal(rule.first))?,
-                    Some(n) => write!(f, " {n} from the {} ", ordinal(rule.first))?,
-                    None if rule.first > 1 => write!(f, " all from the {} ", ordinal(rule.first))?,
-                    None => f.write_str(" every ")?,
-                }
-                f.write_str(rule.kind.as_deref().unwrap_or("packet"))?;
-                if let Some(from) = &rule.from {
-                    write!(f, " from {from}")?;
-                }
-                if let Some(to) = &rule.to {
-                    write!(f, " to {to}")?;
-                }
-                Ok(())
-            }
-            Self::ClockJump(by) => write!(f, "wall clock jumps {by}"),
-            Self::ClockDrift(ppm) => write!(f, "clocks drift by {ppm} ppm"),
-            Self::Disk(DiskFault::Rot(file)) if file.is_empty() => f.write_str("disk: a bit rots"),
-            Self::Disk(DiskFault::Rot(file)) => write!(f, "disk: a bit of {file} rots"),
-            Self::Disk(DiskFault::IoError) => f.write_str("disk: input and output fail"),
-            Self::Disk(DiskFault::FailSync) => f.write_str("disk: fsync fails"),
-            Self::Disk(DiskFault::Full) => f.write_str("disk: full"),
-            Self::Disk(DiskFault::Slow(x)) => write!(f, "disk: slow x{x}"),
-            Self::Disk(DiskFault::CrashPolicy(policy)) => write!(f, "disk: a crash will {policy:?}"),
-            Self::Load(x) => write!(f, "load x{x}"),
-        }
-    }
-}
-
-impl fmt::Display for Partition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let groups =
-            |groups: &[Vec<String>]| groups.iter().map(|g| g.join("+")).collect::<Vec<_>>().join(" | ");
-        match self {
-            Self::Isolate => f.write_str("isolated"),
-            Self::Split(sides) => f.write_str(&groups(sides)),
-            Self::Regions(sides) => write!(f, "regions {}", groups(sides)),
-            Self::OneWay { from, to } => write!(f, "{} -/-> {}", from.join("+"), to.join("+")),
-            Self::Bridge { left, right } => write!(f, "{} | bridge | {}", left.join("+"), right.join("+")),
-        }
-    }
-}
-
-impl fmt::Display for LinkChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        if let Some(delay) = &self.delay {
-            parts.push(format!("delay {delay}"));
-        }
-        if !self.extra_delay.is_zero() {
-            parts.push(format!("delay +{}", self.extra_delay));
-        }
-        for (what, share) in
-            [("loss", self.loss), ("duplication", self.duplication), ("corruption", self.corruption)]
-        {
-            if let Some(share) = share {
-                parts.push(format!("{what} {}%", (share * 10_000.0).round() / 100.0));
-            }
-        }
-        if let Some(bandwidth) = self.bandwidth {
-            parts.push(format!("bandwidth {bandwidth} B/s"));
-        }
-        f.write_str(&parts.join(", "))?;
-        if !self.from.is_empty() || !self.to.is_empty() {
-            let side = |names: &[String]| if names.is_empty() { "all".to_owned() } else { names.join("+") };
-            write!(f, " ({} -> {})", side(&self.from), side(&self.to))?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        fault::{Offset, PacketRule, StateTrigger, Target},
+        fault::{LinkChange, MessageTrigger, Offset, PacketAction, PacketRule, StateTrigger, Target},
         rng::Delay,
         time::{ms, secs},
     };
@@ -328,7 +270,9 @@ mod tests {
             .map(|(n, kind)| Fault {
                 name: format!("fault {n}"),
                 when: whens[n % whens.len()].clone(),
-                lasts: n.is_multiple_of(2).then_some(secs(1)),
+                lasts: (n.is_multiple_of(2)
+                    && !matches!(kind, FaultKind::Restart | FaultKind::Disk(DiskFault::Rot(_))))
+                .then_some(secs(1)),
                 what: kind.clone(),
                 on: targets[n % targets.len()].clone(),
             })
@@ -343,14 +287,6 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_can_be_said_in_words() {
-        for fault in every_kind().faults() {
-            let words = fault.to_string();
-            assert!(!words.contains("  ") && words.len() > 10, "{words}");
-        }
-    }
-
-    #[test]
     fn a_malformed_file_is_refused_with_its_line() {
         let text = "[[fault]]\nname = \"x\"\nwhen = { at = \"5 parsecs\" }\nwhat = \"crash\"\non = \"a\"\n";
         let error = FaultPlan::from_toml(text).unwrap_err();
@@ -360,9 +296,120 @@ mod tests {
         let text = "[[fault]]\nname = \"x\"\nwhen = { at = \"5s\" }\nwhat = \"crush\"\n";
         let error = FaultPlan::from_toml(text).unwrap_err();
         assert!(error.message.contains("crush") && error.message.contains("crash"), "{error}");
+    }
 
-        let text = "[[fault]]\nname = \"x\"\nwhen = { at = \"5s\" }\nwhat = { link = { loss = 1.5 } }\n";
-        let error = FaultPlan::from_toml(text).unwrap_err();
-        assert!(error.message.contains("from 0 to 1"), "{error}");
+    /// The error of a file with a good fault and then this one, whose name is `x`: its line, and the text under the mark.
+    fn marked(fault: &str) -> (usize, String, String) {
+        let text =
+            format!("[[fault]]\nname = \"good\"\nwhen = {{ at = \"1s\" }}\nwhat = \"crash\"\n\n{fault}");
+        let error = FaultPlan::from_toml(&text).unwrap_err();
+        let line = error.line.unwrap_or_else(|| panic!("no line: {error}"));
+        let lines: Vec<&str> = error.message.lines().collect();
+        let shown =
+            lines.iter().position(|shown| shown.starts_with(&format!("{line} | "))).expect(&error.message);
+        assert_eq!(lines[shown], format!("{line} | {}", text.lines().nth(line - 1).unwrap()), "{error}");
+        let (from, to) = (lines[shown + 1].find('^').unwrap(), lines[shown + 1].rfind('^').unwrap());
+        (line, lines[shown][from..=to].to_owned(), error.message)
+    }
+
+    #[test]
+    fn a_value_out_of_its_range_is_shown_in_its_line() {
+        let table: &[(&str, usize, &str, &str)] = &[
+            (
+                "when = { at = \"1s\" }\nwhat = { link = { delay = { constant = \"1ms\" }, loss = 3.0 } }",
+                9,
+                "3.0",
+                "share",
+            ),
+            ("when = { at = \"1s\" }\nwhat = { link = { duplication = -0.1 } }", 9, "-0.1", "from 0 to 1"),
+            ("what = { link = { corruption = 1.5 } }\nwhen = { at = \"1s\" }", 8, "1.5", "from 0 to 1"),
+            ("when = { at = \"1s\" }\nwhat.link.loss = 3.0", 9, "3.0", "from 0 to 1"),
+            ("when = { at = \"1s\" }\n[fault.what.link]\nbandwidth = 0\n", 10, "0", "at least 1 byte"),
+            ("when = { at = \"1s\" }\n[fault.what]\n# comment\nslow = 0.001\n", 11, "0.001", "between 0.01"),
+            ("when = { at = \"1s\" }\nwhat = { load = -1.0 }", 9, "-1.0", "between 0"),
+            ("when = { at = \"1s\" }\nwhat = { clock-drift = -1e6 }", 9, "-1e6", "between -900000"),
+            ("when = { at = \"1s\" }\nwhat = { disk = { slow = 0.0 } }", 9, "0.0", "disk slow"),
+            (
+                "when = { at = \"1s\" }\nwhat = { packets = { action = \"drop\", first = 0 } }",
+                9,
+                "0",
+                "from 1 on",
+            ),
+            (
+                "when = { at = \"1s\" }\nwhat = { packets = { action = \"drop\", count = 0 } }",
+                9,
+                "0",
+                "from 1 on",
+            ),
+            ("when = { at = \"1s\" }\nwhat = { partition = \"isolate\" }", 9, "\"isolate\"", "needs `on`"),
+            ("when = { sent = { count = 0 } }\nwhat = \"crash\"", 8, "0", "from 1"),
+            (
+                "what = \"crash\"\n[fault.when.state]\nkey = \"a\"\nvalue = \"b\"\ncount = 0\n",
+                12,
+                "0",
+                "from 1",
+            ),
+            ("when = { at = \"1s\" }\nlasts = \"2s\"\nwhat = \"restart\"", 9, "\"2s\"", "cannot last"),
+            (
+                "when = { at = \"1s\" }\nlasts = \"2s\"\nwhat = { disk = { rot = \"\" } }",
+                9,
+                "\"2s\"",
+                "cannot last",
+            ),
+        ];
+        for (fault, line, mark, told) in table {
+            let (at, marked, message) = marked(&format!("[[fault]]\nname = \"x\"\n{fault}"));
+            assert_eq!((at, marked.as_str()), (*line, *mark), "{message}");
+            assert!(message.starts_with("fault `x`: ") && message.contains(told), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_form_is_shown_in_its_line() {
+        let table: &[(&str, usize, &str)] = &[
+            ("when = { at = \"soon\" }\nwhat = \"crash\"", 8, "soon"),
+            ("when = { at = \"1s\" }\nwhat = { slow = \"much\" }", 9, "much"),
+            ("when = { at = \"1s\" }\nwhat = { memory-limit = -1 }", 9, "-1"),
+            ("when = { at = \"1s\" }\nwhat = { link = { los = 0.5 } }", 9, "los"),
+            ("when = { at = \"1s\" }\n[fault.what.link]\nextra_delay = \"1ms\"\n", 10, "extra_delay"),
+            (
+                "when = { at = \"1s\" }\n[fault.what.link.delay.uniform]\nfrom = \"2ms\"\nto = \"1ms\"\n",
+                9,
+                "delay",
+            ),
+            ("when = { at = \"1s\" }\nwhat = { clock-jump = 3 }", 9, "3"),
+            (
+                "when = { at = \"1s\" }\nwhat = \"crash\"\non = { any = { group = \"g\", count = -1 } }",
+                10,
+                "-1",
+            ),
+            ("when = { at = \"1s\" }\nwhat = \"crash\"\non = { grup = \"g\" }", 10, "grup"),
+            ("when = { at = \"1s\" }\nwhat = { disk = { crash-policy = \"keep\" } }", 9, "keep"),
+        ];
+        for (fault, line, mark) in table {
+            let (at, marked, message) = marked(&format!("[[fault]]\nname = \"x\"\n{fault}"));
+            assert!(at == *line && marked.contains(mark), "{at} {marked}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_a_plan_out_of_its_range_is_shown_in_its_line() {
+        let plan = crate::plan::Plan::new("x", 1, secs(1)).with_faults(every_kind());
+        let good = plan.to_toml();
+        let bad = good.replacen("loss = 0.1", "loss = 1.1", 1);
+        assert_ne!(good, bad);
+        let error = crate::plan::Plan::from_toml(&bad).unwrap_err();
+        let line = bad.lines().position(|line| line.contains("loss = 1.1")).unwrap() + 1;
+        assert!(error.contains(&format!("\n{line} | ")) && error.contains("from 0 to 1"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_faults_is_refused_unless_it_says_so() {
+        for text in ["", "\n", "# nothing yet\n"] {
+            let error = FaultPlan::from_toml(text).unwrap_err();
+            assert!(error.message.contains("contains no `[[fault]]`"), "{error}");
+        }
+        assert_eq!(FaultPlan::from_toml("fault = []"), Ok(FaultPlan::none()));
+        assert_eq!(FaultPlan::from_toml(&FaultPlan::none().to_toml()), Ok(FaultPlan::none()));
     }
 }

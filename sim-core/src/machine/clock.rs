@@ -2,22 +2,37 @@
 //!
 //! The oscillator drifts; the monotonic clock counts it, the wall clock counts it from an offset that may jump. All
 //! arithmetic is in whole nanoseconds, so that both directions agree on every platform.
+//!
+//! A clock knows which faults have changed it, so that a reading that came out differently is put down to them.
+
+use smallvec::SmallVec;
 
 use crate::{
     fault::Offset,
-    time::{Monotonic, SimTime, Wall},
+    node::NodeId,
+    time::{Duration, Monotonic, SimTime, Wall},
+    world::Core,
 };
 
 const BILLION: i128 = 1_000_000_000;
 
-/// See the module. A clock that does not drift is two numbers; what a drift needs lies elsewhere.
+/// See the module. An exact clock is two numbers; what a drift or a fault needs lies elsewhere.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     /// Local minus true time, while there is no drift.
     skew: i64,
     /// Wall clock minus what an exact one with this oscillator would show.
     offset: i64,
-    drift: Option<Box<Drift>>,
+    apart: Option<Box<Apart>>,
+}
+
+/// What a clock has that drifts, or that a fault has changed.
+#[derive(Clone, Debug, Default)]
+struct Apart {
+    drift: Option<Drift>,
+    /// The node's own drift, to which those of faults are added, in parts in a billion.
+    own_ppb: i64,
+    faults: Vec<ClockFault>,
 }
 
 /// An oscillator that is too fast or too slow.
@@ -28,6 +43,31 @@ struct Drift {
     base_local: u64,
     /// How much faster than true time, in parts in a billion.
     ppb: i64,
+}
+
+/// What one fault has done to a clock.
+#[derive(Clone, Copy, Debug)]
+struct ClockFault {
+    fault: u32,
+    /// How far the wall clock has jumped.
+    jump: i64,
+    /// How much faster the oscillator is, in parts in a billion, and since when.
+    ppb: i64,
+    since: SimTime,
+    /// What the clocks have gained by a drift that is over: they keep it.
+    kept: i64,
+}
+
+impl ClockFault {
+    /// How far the monotonic clock is from what it would show without this fault, in nanoseconds.
+    fn gained(&self, now: SimTime) -> i64 {
+        self.kept.saturating_add(gain(now.since(self.since), self.ppb))
+    }
+}
+
+/// What a clock gains in a time at a drift, in nanoseconds.
+fn gain(time: Duration, ppb: i64) -> i64 {
+    i64::try_from(i128::from(time.as_nanos()) * i128::from(ppb) / BILLION).unwrap_or(i64::MAX)
 }
 
 impl Drift {
@@ -46,15 +86,26 @@ impl Drift {
 
 impl Clock {
     pub(crate) fn new(offset: Offset, drift_ppm: f64) -> Self {
-        let mut clock = Self { skew: 0, offset: offset.as_nanos(), drift: None };
-        clock.set_drift(SimTime::ZERO, drift_ppm);
+        let mut clock = Self { skew: 0, offset: offset.as_nanos(), apart: None };
+        let own_ppb = ppm_to_ppb(drift_ppm).max(SLOWEST);
+        if own_ppb != 0 {
+            clock.apart().own_ppb = own_ppb;
+            clock.set_drift(SimTime::ZERO);
+        }
         clock
+    }
+
+    fn drift(&self) -> Option<&Drift> {
+        self.apart.as_ref()?.drift.as_ref()
+    }
+    fn apart(&mut self) -> &mut Apart {
+        self.apart.get_or_insert_default()
     }
 
     /// The monotonic clock at a true time that is not before the last change.
     #[inline]
     pub(crate) fn monotonic(&self, now: SimTime) -> Monotonic {
-        Monotonic::from_nanos(match &self.drift {
+        Monotonic::from_nanos(match self.drift() {
             None => now.as_nanos().saturating_add_signed(self.skew),
             Some(drift) => drift.monotonic(now),
         })
@@ -70,7 +121,7 @@ impl Clock {
     /// Wall clock minus true time, in nanoseconds: what the observer sees of its error.
     #[inline]
     pub(crate) fn error(&self, now: SimTime) -> i64 {
-        match &self.drift {
+        match self.drift() {
             None => self.offset + self.skew,
             Some(_) => self.wall(now).since_run_start() - now.as_nanos() as i64,
         }
@@ -79,34 +130,114 @@ impl Clock {
     /// The first true time at which the monotonic clock shows at least `reading`.
     #[inline]
     pub(crate) fn when(&self, reading: Monotonic) -> SimTime {
-        SimTime::from_nanos(match &self.drift {
+        SimTime::from_nanos(match self.drift() {
             None => reading.as_nanos().saturating_add_signed(-self.skew),
             Some(drift) => drift.when(reading.as_nanos()),
         })
     }
 
-    /// From now on another drift; both clocks go on from what they show.
-    pub(crate) fn set_drift(&mut self, now: SimTime, drift_ppm: f64) {
+    /// From now on the drift that the node and its faults make together; both clocks go on from what they show.
+    fn set_drift(&mut self, now: SimTime) {
         let local = self.monotonic(now).as_nanos();
-        let ppb = ppm_to_ppb(drift_ppm);
+        let ppb = self.ppb();
+        let drift = Drift { base_true: now.as_nanos(), base_local: local, ppb };
+        self.apart().drift = (ppb != 0).then_some(drift);
         if ppb == 0 {
             self.skew = local as i64 - now.as_nanos() as i64;
-            self.drift = None;
-        } else {
-            self.drift = Some(Box::new(Drift { base_true: now.as_nanos(), base_local: local, ppb }));
         }
     }
-    /// The wall clock jumps.
-    pub(crate) fn jump(&mut self, by: Offset) {
-        self.offset = self.offset.saturating_add(by.as_nanos());
+    /// The drift that is to be: the node's own and those of its faults.
+    fn ppb(&self) -> i64 {
+        let Some(apart) = &self.apart else { return 0 };
+        apart.faults.iter().fold(apart.own_ppb, |sum, fault| sum.saturating_add(fault.ppb)).max(SLOWEST)
     }
-    pub(crate) fn drift_ppm(&self) -> f64 {
-        self.drift.as_ref().map_or(0.0, |drift| drift.ppb as f64 / 1_000.0)
+
+    /// A fault lets both clocks drift from now on.
+    pub(crate) fn begin_drift(&mut self, now: SimTime, fault: u32, ppm: f64) {
+        let ppb = ppm_to_ppb(ppm);
+        self.apart().faults.push(ClockFault { fault, jump: 0, ppb, since: now, kept: 0 });
+        self.set_drift(now);
+    }
+    /// The drift of a fault is over. What the clocks have gained they keep.
+    pub(crate) fn end_drift(&mut self, now: SimTime, fault: u32) {
+        for one in self.apart().faults.iter_mut().filter(|one| one.fault == fault) {
+            (one.kept, one.ppb) = (one.gained(now), 0);
+        }
+        self.set_drift(now);
+        self.apart().faults.retain(|one| one.fault != fault || one.kept != 0);
+    }
+    /// A fault makes the wall clock jump.
+    pub(crate) fn begin_jump(&mut self, now: SimTime, fault: u32, by: Offset) {
+        let jump = by.as_nanos();
+        self.offset = self.offset.saturating_add(jump);
+        self.apart().faults.push(ClockFault { fault, jump, ppb: 0, since: now, kept: 0 });
+    }
+    /// The wall clock jumps back.
+    pub(crate) fn end_jump(&mut self, fault: u32, by: Offset) {
+        self.offset = self.offset.saturating_sub(by.as_nanos());
+        self.apart().faults.retain(|one| one.fault != fault);
+    }
+
+    /// Whether faults have changed it.
+    #[inline]
+    fn has_faults(&self) -> bool {
+        self.apart.as_ref().is_some_and(|apart| !apart.faults.is_empty())
+    }
+    fn faults_that(&self, changed: impl Fn(&ClockFault) -> bool) -> SmallVec<[u32; 4]> {
+        let faults = self.apart.iter().flat_map(|apart| &apart.faults);
+        faults.filter(|fault| changed(fault)).map(|fault| fault.fault).collect()
     }
 }
 
+/// The slowest that an oscillator gets, in parts in a billion: a tenth of its speed.
+const SLOWEST: i64 = -900_000_000;
+
 fn ppm_to_ppb(ppm: f64) -> i64 {
-    ((ppm * 1_000.0).round() as i64).max(-900_000_000)
+    (ppm * 1_000.0).round() as i64
+}
+
+impl Core {
+    /// A node's code reads its monotonic clock: faults by which it came out differently have touched something.
+    #[inline]
+    pub(crate) fn monotonic_is_read(&mut self, node: NodeId) {
+        if self.nodes[node.index()].clock.has_faults() {
+            let now = self.now;
+            self.clock_faults_touch(node, |fault| fault.gained(now) != 0);
+        }
+    }
+    /// A node's code reads its wall clock.
+    #[inline]
+    pub(crate) fn wall_is_read(&mut self, node: NodeId) {
+        if self.nodes[node.index()].clock.has_faults() {
+            let now = self.now;
+            self.clock_faults_touch(node, |fault| fault.gained(now).saturating_add(fault.jump) != 0);
+        }
+    }
+    /// A protocol on a node has looked at its monotonic and its wall clock, or at one, or at none.
+    #[inline]
+    pub(crate) fn clocks_are_read(&mut self, node: NodeId, (monotonic, wall): (bool, bool)) {
+        if monotonic {
+            self.monotonic_is_read(node);
+        }
+        if wall {
+            self.wall_is_read(node);
+        }
+    }
+    /// A timer of a node will fire at that time: faults by which it runs faster or slower have touched it.
+    #[inline]
+    pub(crate) fn timer_is_set(&mut self, node: NodeId, at: SimTime) {
+        if self.nodes[node.index()].clock.has_faults() {
+            let now = self.now;
+            self.clock_faults_touch(node, |fault| gain(at.since(now), fault.ppb) != 0);
+        }
+    }
+
+    #[cold]
+    fn clock_faults_touch(&mut self, node: NodeId, changed: impl Fn(&ClockFault) -> bool) {
+        for fault in self.nodes[node.index()].clock.faults_that(changed) {
+            self.faults_touch(fault);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -114,7 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::time::{Duration, ms, secs};
+    use crate::time::{ms, secs};
 
     #[test]
     fn a_clock_that_drifts_by_100_ppm_gains_360_ms_an_hour() {
@@ -129,10 +260,37 @@ mod tests {
         let now = SimTime::ZERO + secs(1);
         assert_eq!(clock.wall(now).since_run_start(), -2_000_000_000);
         let before = clock.monotonic(now);
-        clock.jump(Offset::ahead(secs(10)));
+        clock.begin_jump(now, 0, Offset::ahead(secs(10)));
         assert_eq!(clock.monotonic(now), before);
         assert_eq!(clock.wall(now).since_run_start(), 8_000_000_000);
         assert_eq!(clock.error(now), 7_000_000_000);
+    }
+
+    #[test]
+    fn a_drift_that_is_over_leaves_what_it_has_gained_and_the_drift_that_was_there() {
+        let mut clock = Clock::new(Offset::default(), 100.0);
+        let at = |seconds| SimTime::ZERO + secs(seconds);
+        clock.begin_drift(at(10), 0, 1_000.0);
+        clock.begin_drift(at(20), 1, -500.0);
+        clock.end_drift(at(30), 0);
+        clock.end_drift(at(40), 1);
+        // 100 us a second for 50 s, 1 ms a second for 20 s, 0.5 ms a second lost for 20 s.
+        assert_eq!(clock.error(at(50)), 5_000_000 + 20_000_000 - 10_000_000);
+        assert_eq!(clock.faults_that(|fault| fault.gained(at(50)) == 20_000_000).to_vec(), [0]);
+        assert_eq!(clock.faults_that(|fault| fault.gained(at(50)) == -10_000_000).to_vec(), [1]);
+    }
+
+    #[test]
+    fn a_fault_that_has_left_no_trace_is_forgotten() {
+        let mut clock = Clock::new(Offset::default(), 0.0);
+        let now = SimTime::ZERO + secs(1);
+        clock.begin_jump(now, 0, Offset::ahead(secs(10)));
+        clock.begin_drift(now, 1, 500.0);
+        assert!(clock.has_faults());
+        clock.end_jump(0, Offset::ahead(secs(10)));
+        clock.end_drift(now, 1);
+        assert!(!clock.has_faults());
+        assert_eq!(clock.error(now), 0);
     }
 
     proptest! {
@@ -141,7 +299,7 @@ mod tests {
             drift in -500_000.0..500_000.0_f64, change in 0..1_000_000_000_u64, wait in 0..10_000_000_000_u64,
         ) {
             let mut clock = Clock::new(Offset::default(), 0.0);
-            clock.set_drift(SimTime::from_nanos(change), drift);
+            clock.begin_drift(SimTime::from_nanos(change), 0, drift);
             let reading = Monotonic::from_nanos(change + wait);
             let when = clock.when(reading);
             prop_assert!(clock.monotonic(when) >= reading);

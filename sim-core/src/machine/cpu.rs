@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
+    ops::Range,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -37,6 +38,8 @@ pub enum Discipline {
 struct Job {
     waker: Option<WakeTarget>,
     phase: Phase,
+    /// The latest of the slow faults that have been told of it: see [`Cpu::slow_faults`].
+    told: u32,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
@@ -63,6 +66,9 @@ pub(crate) struct Cpu {
     cores: u32,
     discipline: Discipline,
     slow: f64,
+    /// The faults that make it slow (or fast), each with its number on this processor, so that each counts each job once.
+    slow_faults: Vec<(u32, u32)>,
+    slow_faults_seen: u32,
     paused: bool,
     busy: u32,
     jobs: Vec<Job>,
@@ -89,6 +95,8 @@ impl Cpu {
             cores,
             discipline,
             slow: 1.0,
+            slow_faults: Vec::new(),
+            slow_faults_seen: 0,
             paused: false,
             busy: 0,
             jobs: Vec::new(),
@@ -99,7 +107,7 @@ impl Cpu {
         }
     }
     fn slot(&mut self, waker: WakeTarget, phase: Phase) -> u32 {
-        let job = Job { waker: Some(waker), phase };
+        let job = Job { waker: Some(waker), phase, told: 0 };
         if let Some(slot) = self.free.pop() {
             self.jobs[slot as usize] = job;
             slot
@@ -119,8 +127,11 @@ impl Cpu {
     /// Forgets all jobs: their node has crashed. Gives their events, which must not find the jobs of the next process.
     #[must_use = "the events are to be withdrawn"]
     pub(crate) fn crash(&mut self) -> Vec<EventKey> {
-        let (cores, discipline, slow, paused) = (self.cores, self.discipline, self.slow, self.paused);
-        let old = std::mem::replace(self, Self { slow, paused, ..Self::new(cores, discipline) });
+        let mut next = Self::new(self.cores, self.discipline);
+        (next.slow, next.paused) = (self.slow, self.paused);
+        next.slow_faults = std::mem::take(&mut self.slow_faults);
+        next.slow_faults_seen = self.slow_faults_seen;
+        let old = std::mem::replace(self, next);
         let running = old.jobs.iter().filter_map(|job| match job.phase {
             Phase::Running { event, .. } => event,
             _ => None,
@@ -154,6 +165,47 @@ impl Core {
             Some(self.queue.push(at, Class::Usual, Event::CpuDone { node, job }))
         };
         cpu.jobs[job as usize].phase = Phase::Running { left: work, since: now, event };
+        if !cpu.slow_faults.is_empty() {
+            self.cpu_slowed(node, job as usize..job as usize + 1);
+        }
+    }
+
+    /// Faults that make a processor slow have touched the jobs that it works at, each once.
+    #[cold]
+    fn cpu_slowed(&mut self, node: NodeId, jobs: Range<usize>) {
+        let cpu = &mut self.nodes[node.index()].cpu;
+        if cpu.paused {
+            return; // when it goes on, if they are still in force
+        }
+        let attained = cpu.sharing.as_ref().map_or(0.0, |sharing| sharing.attained);
+        let mut touched = Vec::new();
+        for job in &mut cpu.jobs[jobs] {
+            let at_work = match job.phase {
+                Phase::Running { left, .. } => left > 0,
+                Phase::Sharing { finish } => finish > attained + 0.5,
+                Phase::Free | Phase::Queued(_) | Phase::Done => false,
+            };
+            if at_work && job.told < cpu.slow_faults_seen {
+                let new = cpu.slow_faults.iter().filter(|(_, number)| *number > job.told);
+                touched.extend(new.map(|(fault, _)| *fault));
+                job.told = cpu.slow_faults_seen;
+            }
+        }
+        for fault in touched {
+            self.faults_touch(fault);
+        }
+    }
+
+    /// A fault makes a processor slow from now on, or does so no more; `slow` is what all of them together make of it.
+    pub(crate) fn cpu_slow(&mut self, node: NodeId, fault: u32, begins: bool, slow: f64) {
+        let cpu = &mut self.nodes[node.index()].cpu;
+        if begins {
+            cpu.slow_faults_seen += 1;
+            cpu.slow_faults.push((fault, cpu.slow_faults_seen));
+        } else {
+            cpu.slow_faults.retain(|(of, _)| *of != fault);
+        }
+        self.cpu_retime(node, Some(slow), None);
     }
 
     pub(crate) fn cpu_submit(&mut self, node: NodeId, work: Duration, waker: WakeTarget) -> u32 {
@@ -258,6 +310,10 @@ impl Core {
             cpu.jobs[index].phase = Phase::Running { left, since: now, event };
         }
         self.cpu_share_schedule(node);
+        let cpu = &self.nodes[node.index()].cpu;
+        if !cpu.slow_faults.is_empty() {
+            self.cpu_slowed(node, 0..cpu.jobs.len());
+        }
     }
 
     // ---- processor sharing ----
@@ -271,6 +327,9 @@ impl Core {
         let job = cpu.slot(waker, Phase::Sharing { finish });
         cpu.sharing.as_mut().expect("made above").order.insert((finish.to_bits(), job), ());
         self.cpu_share_schedule(node);
+        if !self.nodes[node.index()].cpu.slow_faults.is_empty() {
+            self.cpu_slowed(node, job as usize..job as usize + 1);
+        }
         job
     }
 

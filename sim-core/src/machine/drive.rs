@@ -103,6 +103,13 @@ struct Inner {
     policy_fault: Option<u32>,
 }
 
+impl Inner {
+    /// The fault by which a file cannot have that length, in bytes; none where it would not fit on the disk anyway.
+    fn fault_without_room(&self, file: &str, length: u64, spec: DiskSpec) -> Option<u32> {
+        self.full_fault.filter(|_| self.state.would_fit(file, length, spec.capacity))
+    }
+}
+
 impl Drive {
     pub(crate) fn new(spec: DiskSpec) -> Self {
         Self { spec, inner: None }
@@ -113,8 +120,8 @@ impl Core {
     fn drive(&mut self, node: NodeId) -> &mut Inner {
         let state = &mut self.nodes[node.index()];
         let spec = state.drive.spec;
-        let key = state.key.fork("disk");
         if state.drive.inner.is_none() {
+            let key = state.key.fork("disk");
             let mut disk = DiskState::new(spec.sector);
             disk.set_capacity(spec.capacity);
             state.drive.inner = Some(Box::new(Inner {
@@ -149,8 +156,7 @@ impl Core {
         if powered {
             // It competes for nothing here: its share of the device is small, and nobody waits for it.
             let failed = inner.state.sync_all().is_err();
-            let fault = inner.sync_fault;
-            if failed && let Some(fault) = fault {
+            if failed && let Some(fault) = inner.io_fault.or(inner.sync_fault) {
                 self.faults_touch(fault);
             }
         }
@@ -176,20 +182,20 @@ impl Core {
             inner.operations.push(operation);
             inner.operations.len() as u32 - 1
         };
-        let slow_fault = inner.slow_fault;
         if is_write {
             let cost = spec.write.mul_f64(inner.slow);
             inner.writes_until = inner.writes_until.max(now) + cost;
             let at = inner.writes_until;
+            let slowed_by = inner.slow_fault.filter(|_| cost != spec.write);
             self.queue.push(at, Class::Usual, Event::DiskDone { node, incarnation, operation: slot });
+            if let Some(fault) = slowed_by {
+                self.faults_touch(fault);
+            }
         } else {
             inner.device.push_back(slot);
             if inner.device.len() == 1 {
                 self.device_start(node, incarnation);
             }
-        }
-        if let Some(fault) = slow_fault {
-            self.faults_touch(fault);
         }
         slot
     }
@@ -216,14 +222,20 @@ impl Core {
         let transfer = Duration::from_nanos(
             (u128::from(bytes) * 1_000_000_000 / u128::from(spec.bandwidth.max(1))) as u64,
         );
-        let at = now + (base + transfer).mul_f64(inner.slow);
+        let cost = (base + transfer).mul_f64(inner.slow);
+        let slowed_by = inner.slow_fault.filter(|_| cost != base + transfer);
+        let at = now + cost;
         self.queue.push(at, Class::Usual, Event::DiskDone { node, incarnation, operation: slot });
+        if let Some(fault) = slowed_by {
+            self.faults_touch(fault);
+        }
     }
 
     pub(crate) fn disk_done(&mut self, node: NodeId, incarnation: u32, slot: u32) {
         if self.nodes[node.index()].incarnation != incarnation {
             return; // the process that asked is no more, and its operations with it
         }
+        let spec = self.nodes[node.index()].drive.spec;
         let inner = self.drive(node);
         let operation = &mut inner.operations[slot as usize];
         let request = operation.request.take().expect("it was not answered");
@@ -231,10 +243,17 @@ impl Core {
         let on_device = !matches!(request, Request::Write { .. });
         let mut fault = None;
         let answer = match request {
-            Request::Write { file, offset, bytes } => match offset {
-                Some(offset) => inner.state.write_at(&file, offset, &bytes).map(|()| Answer::Offset(offset)),
-                None => inner.state.append(&file, &bytes).map(Answer::Offset),
-            },
+            Request::Write { file, offset, bytes } => {
+                let written = match offset {
+                    Some(offset) => inner.state.write_at(&file, offset, &bytes).map(|()| offset),
+                    None => inner.state.append(&file, &bytes),
+                };
+                if written == Err(DiskError::NoSpace) {
+                    let offset = offset.unwrap_or_else(|| inner.state.len(&file).unwrap_or(0));
+                    fault = inner.fault_without_room(&file, offset.saturating_add(bytes.len() as u64), spec);
+                }
+                written.map(Answer::Offset)
+            }
             Request::Read { file, offset, len } => {
                 inner.state.read(&file, offset, len).map(|bytes| Answer::Bytes(bytes.to_vec()))
             }
@@ -244,10 +263,8 @@ impl Core {
             },
             Request::SyncDirectory => inner.state.sync_directory().map(|()| Answer::Nothing),
         };
-        match &answer {
-            Err(DiskError::NoSpace) => fault = inner.full_fault,
-            Err(DiskError::Io) => fault = inner.io_fault.or(inner.sync_fault),
-            _ => {}
+        if matches!(answer, Err(DiskError::Io)) {
+            fault = inner.io_fault.or(inner.sync_fault);
         }
         let operation = &mut inner.operations[slot as usize];
         operation.done = Some(answer);
@@ -269,24 +286,31 @@ impl Core {
     /// What a crash does to the disk.
     pub(crate) fn crash_drive(&mut self, node: NodeId) {
         let now = self.now;
+        let spec = self.nodes[node.index()].drive.spec;
         let Some(inner) = &mut self.nodes[node.index()].drive.inner else { return };
         inner.operations.clear();
         inner.free.clear();
         inner.device.clear();
         inner.writes_until = now;
         let policy = inner.policy;
+        // What the disk's own policy would have left, where a fault has set another: the same chance, asked on a copy.
+        let own = inner.policy_fault.filter(|_| policy != spec.crash).map(|fault| {
+            let (mut state, mut rng) = (inner.state.clone(), inner.rng.clone());
+            state.crash(spec.crash, &mut || rng.next_u64());
+            (fault, state)
+        });
         let rng = &mut inner.rng;
         let report: CrashReport = inner.state.crash(policy, &mut || rng.next_u64());
-        let fault = inner.policy_fault;
+        let fault = own.filter(|(_, own)| !inner.state.reads_as(own)).map(|(fault, _)| fault);
         if report.writes_lost + report.writes_torn + report.writes_kept > 0 {
             let text = format!(
                 "{} writes lost, {} torn, {} kept",
                 report.writes_lost, report.writes_torn, report.writes_kept
             );
             self.recorder.state(now, crate::record::NodeIndex(node.0), "disk after crash", &text);
-            if let Some(fault) = fault {
-                self.faults_touch(fault);
-            }
+        }
+        if let Some(fault) = fault {
+            self.faults_touch(fault);
         }
     }
 
@@ -365,6 +389,30 @@ impl Disk {
         }
         Some(act(core.disk_state(self.node.id())))
     }
+    /// A change that takes no time and may fail; `length`: of which file it sets the length, and to what.
+    fn change(
+        &self,
+        length: Option<(&str, u64)>,
+        act: impl FnOnce(&mut DiskState) -> Result<(), DiskError>,
+    ) -> Result<(), DiskError> {
+        let mut core = self.node.core();
+        if !self.node.is_current(&core) {
+            return Ok(());
+        }
+        let id = self.node.id();
+        let spec = core.nodes[id.index()].drive.spec;
+        let inner = core.drive(id);
+        let result = act(&mut inner.state);
+        let fault = match (result, length) {
+            (Err(DiskError::Io), _) => inner.io_fault,
+            (Err(DiskError::NoSpace), Some((file, length))) => inner.fault_without_room(file, length, spec),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            core.faults_touch(fault);
+        }
+        result
+    }
     /// The files whose names begin with `prefix`, sorted. Directories are cached: it takes no time.
     pub fn list(&self, prefix: &str) -> Vec<String> {
         self.state(|d| d.list(prefix).into_iter().map(str::to_owned).collect()).unwrap_or_default()
@@ -374,14 +422,14 @@ impl Disk {
     /// # Errors
     /// When there is no such file, or the disk fails.
     pub fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
-        self.state(|d| d.rename(from, to)).unwrap_or(Ok(()))
+        self.change(None, |d| d.rename(from, to))
     }
     /// Deletes a file; durable after [`Disk::sync_directory`].
     ///
     /// # Errors
     /// When there is no such file, or the disk fails.
     pub fn delete(&self, name: &str) -> Result<(), DiskError> {
-        self.state(|d| d.delete(name)).unwrap_or(Ok(()))
+        self.change(None, |d| d.delete(name))
     }
     /// Makes renames and deletes durable.
     ///
@@ -466,14 +514,14 @@ impl File {
     /// # Errors
     /// When there is no such file, or the disk fails.
     pub fn truncate(&self, len: u64) -> Result<(), DiskError> {
-        Disk { node: self.node.clone() }.state(|d| d.truncate(&self.name, len)).unwrap_or(Ok(()))
+        self.node.disk().change(Some((&self.name, len)), |d| d.truncate(&self.name, len))
     }
     /// Fills it with zeros up to a length, durably: as a database does when it is installed, before the run.
     ///
     /// # Errors
     /// When the disk is full.
     pub fn preallocate(&self, len: u64) -> Result<(), DiskError> {
-        Disk { node: self.node.clone() }.state(|d| d.preallocate(&self.name, len)).unwrap_or(Ok(()))
+        self.node.disk().change(Some((&self.name, len)), |d| d.preallocate(&self.name, len))
     }
 }
 

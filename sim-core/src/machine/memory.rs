@@ -73,14 +73,18 @@ impl Drop for Allocation {
 }
 
 impl Core {
-    /// Kills the node if it uses more than it may. Gives whether it did.
+    /// Kills the node if it uses more than it may. Gives whether it did. A fault that has set the limit has touched what
+    /// would have gone otherwise with the node's own.
     pub(crate) fn memory_check(&mut self, node: NodeId) -> bool {
-        let memory = self.nodes[node.index()].memory;
-        if memory.limit.is_some_and(|limit| memory.used > limit) {
-            self.touch_memory_faults(node);
-            self.crash(node, false, "out of memory");
-            return true;
+        let Memory { limit, own_limit, used } = self.nodes[node.index()].memory;
+        let over = |limit: Option<u64>| limit.is_some_and(|limit| used > limit);
+        let killed = over(limit);
+        if killed != over(own_limit) {
+            self.touch_memory_faults(node, used);
         }
-        false
+        if killed {
+            self.crash(node, false, "out of memory");
+        }
+        killed
     }
 }

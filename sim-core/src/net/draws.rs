@@ -50,6 +50,10 @@ impl DrawRule {
         }
     }
 
+    /// Whether nothing happens by chance on a link.
+    pub(crate) fn is_quiet(&self, by_fault: bool) -> bool {
+        matches!(self, Self::Median) && !by_fault
+    }
     /// What holds for the next packet, of that sender. `by_fault`: a fault has changed its link; then that is not quiet.
     pub(crate) fn next(&mut self, from: NodeId, nodes: usize, by_fault: bool) -> Rule {
         match self {

@@ -48,6 +48,23 @@ pub enum Loss {
     },
 }
 
+impl Loss {
+    /// The share that is lost now; `bad`: in the bad state of bursty loss.
+    pub(super) fn share(&self, bad: bool) -> f64 {
+        match *self {
+            Self::Never => 0.0,
+            Self::Independent(share) => share,
+            Self::Bursty { good, bad: in_bad, .. } => {
+                if bad {
+                    in_bad
+                } else {
+                    good
+                }
+            }
+        }
+    }
+}
+
 /// See [`Link::reordering`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reordering {

@@ -32,7 +32,7 @@ use crate::{
     plan::OverrideFate,
     record::{Fate, Message, MessageIndex, Name, NodeIndex, SpanIndex, Transport, hash},
     rng::{self, Delay, Key, addressed},
-    time::SimTime,
+    time::{Duration, SimTime},
     world::Core,
 };
 
@@ -88,7 +88,7 @@ pub(crate) struct Pair {
 #[derive(Default)]
 struct PairRest {
     /// Which faults change the link, and which blocks it.
-    changed_by: Vec<Changed>,
+    changed_by: Option<Changes>,
     blocked_by: Option<u32>,
     /// What only links with a memory have.
     memory: Option<Box<LinkMemory>>,
@@ -96,15 +96,55 @@ struct PairRest {
     total: u64,
 }
 
-/// A fault that changes a link, and what of it: a packet counts as touched when that made a difference to it.
+/// The faults that change a link, and the link without them: a packet counts as touched when it would have fared otherwise.
+/// What chance says is fixed for each packet, so both links can be asked about the same one.
+pub(crate) struct Changes {
+    base: Rc<Link>,
+    by: Vec<Changed>,
+    /// Bursty loss that a fault has replaced: the state that the link's own chain would be in.
+    bad: bool,
+}
+
+/// A fault that changes a link, and what of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Changed {
     pub(crate) fault: u32,
-    /// Delay or bandwidth: every packet feels it.
-    pub(crate) every_packet: bool,
+    pub(crate) delay: bool,
     pub(crate) loss: bool,
     pub(crate) duplication: bool,
     pub(crate) corruption: bool,
+    pub(crate) bandwidth: bool,
+}
+
+impl Changes {
+    pub(crate) fn new(base: Rc<Link>, by: Vec<Changed>) -> Self {
+        Self { base, by, bad: false }
+    }
+}
+
+/// What chance has in store for a packet.
+#[derive(Clone, Copy)]
+struct Fortune {
+    delay: Duration,
+    lost: bool,
+    duplicated: bool,
+    corrupted: bool,
+    datagram: bool,
+}
+
+impl Fortune {
+    /// Whether the packet never arrives: the checksum of a stream's segment finds what is corrupted.
+    fn is_gone(&self) -> bool {
+        self.lost || (self.corrupted && !self.datagram)
+    }
+    /// Whether it makes a difference which of the two a packet has: nothing else matters of one that never arrives.
+    fn differs(&self, other: &Self) -> bool {
+        self.is_gone() != other.is_gone()
+            || (!self.is_gone()
+                && (self.delay != other.delay
+                    || self.duplicated != other.duplicated
+                    || self.corrupted != other.corrupted))
+    }
 }
 
 /// What a link remembers from packet to packet.
@@ -129,6 +169,9 @@ impl Pair {
     /// Bursty loss: whether the link is in its bad state.
     fn is_bad(&self) -> bool {
         self.rest.as_ref().and_then(|rest| rest.memory.as_ref()).is_some_and(|memory| memory.bad)
+    }
+    fn changes(&self) -> Option<&Changes> {
+        self.rest.as_ref()?.changed_by.as_ref()
     }
     fn blocked_by(&self) -> Option<u32> {
         self.rest.as_ref()?.blocked_by
@@ -351,8 +394,8 @@ impl Core {
         let service = Rc::clone(&self.nodes[to.index()].service);
         let known = self.net.kinds.iter().position(|kind| kind.name == name && kind.service == service);
         let kind = known.unwrap_or_else(|| {
-            let span_name = self.recorder.name(&format!("{service}.{name}"));
             let (recorded, hash) = (self.recorder.name(name), hash::bytes(name.as_bytes()));
+            let span_name = self.recorder.name(&format!("{service}.{name}"));
             self.net.kinds.push(Kind { name, service, hash, recorded, span_name });
             self.net.kinds.len() - 1
         });
@@ -393,12 +436,14 @@ impl Core {
         {
             memory.bottleneck = None;
         }
-        if entry.rest.is_some() || blocked_by.is_some() || !changed_by.is_empty() {
+        let bad = entry.is_bad();
+        let changed_by = changed_by.map(|changes| Changes { bad, ..changes });
+        if entry.rest.is_some() || blocked_by.is_some() || changed_by.is_some() {
             let rest = entry.rest.get_or_insert_default();
             (rest.blocked_by, rest.changed_by) = (blocked_by, changed_by);
         }
         let plain = entry.rest.as_ref().is_none_or(|rest| {
-            rest.blocked_by.is_none() && rest.changed_by.is_empty() && rest.memory.is_none()
+            rest.blocked_by.is_none() && rest.changed_by.is_none() && rest.memory.is_none()
         });
         entry.only_delays = plain && link.as_ref().is_some_and(|link| link.only_delays());
         (entry.link, entry.epoch) = (link, epoch);
@@ -492,10 +537,14 @@ impl Core {
         }
         let entry = &mut self.net.pairs[pair];
         let Some(link) = entry.link.clone() else { return self.lose(packet, "no link") };
+        let mut held_up = Duration::ZERO;
         if let Some(bottleneck) = entry.memory().and_then(|memory| memory.bottleneck.as_mut()) {
             match bottleneck.enqueue(departs, size) {
-                Some(at) => departs = at,
-                None => return self.lose_after_trigger(packet, "queue full"),
+                Some(at) => (held_up, departs) = (at.since(departs), at),
+                None => {
+                    self.touch_changes(packet.pair, |changed| changed.bandwidth);
+                    return self.lose_after_trigger(packet, "queue full");
+                }
             }
         }
         if let Some(fault) = entry.blocked_by() {
@@ -508,75 +557,90 @@ impl Core {
         let attempt = u64::from(packet.attempt) * role::PER_ATTEMPT;
         let rule = match &mut self.net.draws {
             None => draws::Rule::Chance,
-            Some(draws) => {
-                let by_fault = entry.rest.as_ref().is_some_and(|rest| !rest.changed_by.is_empty());
-                draws.next(packet.from, self.nodes.len(), by_fault)
-            }
+            Some(draws) => draws.next(packet.from, self.nodes.len(), entry.changes().is_some()),
         };
         let drawn = |role: u64| addressed::word(key, kind, ordinal, role + attempt);
         let word = |role: u64| if role == role::DELAY { rule.delay(drawn(role)) } else { drawn(role) };
         let chance = |role: u64, p: f64| p > 0.0 && rule.allows_mishaps() && rng::unit(word(role)) < p;
-        let mut lost = match link.loss {
+        // Whether a link loses it; bursty loss moves from state to state.
+        let loses = |link: &Link, bad: &mut bool| match link.loss {
             Loss::Never => false,
             Loss::Independent(p) => chance(role::LOSS, p),
-            Loss::Bursty { worsens, recovers, good, bad } => {
-                let was = entry.is_bad();
-                let is = was != chance(role::BURST, if was { recovers } else { worsens });
-                if let Some(memory) = self.net.pairs[pair].memory() {
-                    memory.bad = is;
-                }
-                chance(role::LOSS, if is { bad } else { good })
+            Loss::Bursty { worsens, recovers, good, bad: in_bad } => {
+                *bad = *bad != chance(role::BURST, if *bad { recovers } else { worsens });
+                chance(role::LOSS, if *bad { in_bad } else { good })
             }
         };
-        let mut delay = match &link.delay {
-            Delay::Constant(delay) => *delay,
-            other => other.sample(word(role::DELAY)),
-        };
-        if let Some(reordering) = &link.reordering
-            && chance(role::REORDERING, reordering.share)
-        {
-            delay += reordering.by.sample(word(role::REORDERING_DELAY));
-        }
         let datagram = matches!(packet.route, Route::Datagram { .. });
-        let mut duplicated = datagram && chance(role::DUPLICATION, link.duplication);
-        let mut corrupted = chance(role::CORRUPTION, link.corruption);
-
-        if let Some(rest) = &self.net.pairs[pair].rest
-            && !rest.changed_by.is_empty()
-        {
-            for change in rest.changed_by.clone() {
-                if change.every_packet
-                    || (lost && change.loss)
-                    || (duplicated && change.duplication)
-                    || (corrupted && change.corruption)
-                {
-                    self.faults_touch(change.fault);
-                }
+        let fortune = |link: &Link, lost: bool| {
+            let mut delay = match &link.delay {
+                Delay::Constant(delay) => *delay,
+                other => other.sample(word(role::DELAY)),
+            };
+            if let Some(reordering) = &link.reordering
+                && chance(role::REORDERING, reordering.share)
+            {
+                delay += reordering.by.sample(word(role::REORDERING_DELAY));
             }
+            let duplicated = datagram && chance(role::DUPLICATION, link.duplication);
+            let corrupted = chance(role::CORRUPTION, link.corruption);
+            Fortune { delay, lost, duplicated, corrupted, datagram }
+        };
+        let mut bad = entry.is_bad();
+        let lost = loses(&link, &mut bad);
+        if let Some(memory) = self.net.pairs[pair].memory() {
+            memory.bad = bad;
+        }
+        let mut drawn = fortune(&link, lost);
+
+        if let Some(changes) = self.net.pairs[pair].rest.as_mut().and_then(|rest| rest.changed_by.as_mut()) {
+            let base = Rc::clone(&changes.base);
+            let own = fortune(&base, loses(&base, &mut changes.bad));
+            let slower = held_up > Duration::ZERO && base.bandwidth != link.bandwidth;
+            self.touch_changes(packet.pair, |changed| {
+                (changed.loss && drawn.lost != own.lost)
+                    || (changed.corruption && !drawn.lost && drawn.corrupted != own.corrupted)
+                    || (changed.duplication && !drawn.is_gone() && drawn.duplicated != own.duplicated)
+                    || (changed.delay && !drawn.is_gone() && drawn.delay != own.delay)
+                    || (changed.bandwidth && !drawn.is_gone() && slower)
+            });
         }
 
         // By hand: overrides of the plan, then rules of faults.
         if !self.net.overrides.is_empty()
             && packet.attempt == 0
-            && let Some(fate) = self.find_override(&packet)
+            && let Some((fate, record)) = self.find_override(&packet)
         {
-            delay = fate.delay.unwrap_or(delay);
-            lost = fate.lost.unwrap_or(lost);
-            duplicated = fate.duplicated.unwrap_or(duplicated) && datagram;
-            corrupted = fate.corrupted.unwrap_or(corrupted);
+            let before = drawn;
+            drawn.delay = fate.delay.unwrap_or(drawn.delay);
+            drawn.lost = fate.lost.unwrap_or(drawn.lost);
+            drawn.duplicated = fate.duplicated.unwrap_or(drawn.duplicated) && datagram;
+            drawn.corrupted = fate.corrupted.unwrap_or(drawn.corrupted);
+            if drawn.differs(&before) {
+                self.faults_touch(record);
+            }
         }
         let mut reason = "loss";
         if self.faults.has_rules()
-            && let Some(action) = self.packet_rule(&packet)
+            && let Some((fault, action, instead)) = self.packet_rule(&packet)
         {
+            let before = drawn;
             match action {
-                PacketAction::Pass => (lost, corrupted, duplicated) = (false, false, false),
-                PacketAction::Drop => (lost, reason) = (true, "rule"),
-                PacketAction::Delay(more) => delay += more,
-                PacketAction::Duplicate => duplicated = datagram,
-                PacketAction::Corrupt => corrupted = true,
+                PacketAction::Pass => {
+                    (drawn.lost, drawn.corrupted, drawn.duplicated) = (false, false, false);
+                }
+                PacketAction::Drop => (drawn.lost, reason) = (true, "rule"),
+                PacketAction::Delay(more) => drawn.delay += more,
+                PacketAction::Duplicate => drawn.duplicated = datagram,
+                // Of a datagram without content there is no bit to flip.
+                PacketAction::Corrupt => drawn.corrupted = !datagram || !packet.bytes.is_empty(),
+            }
+            // A packet that may pass is also spared by the rules further down.
+            if drawn.differs(&before) || (instead && action == PacketAction::Pass) {
+                self.faults_touch(fault);
             }
         }
+        let Fortune { delay, lost, duplicated, corrupted, .. } = drawn;
         if lost {
             return self.lose_after_trigger(packet, reason);
         }
@@ -646,7 +710,18 @@ impl Core {
         })
     }
 
-    fn find_override(&mut self, packet: &Packet) -> Option<OverrideFate> {
+    /// Link faults of a pair have touched a packet: those for which that is so.
+    fn touch_changes(&mut self, pair: u32, touched: impl Fn(&Changed) -> bool) {
+        let Some(changes) = self.net.pairs[pair as usize].changes() else { return };
+        let by = changes.by.iter().filter(|changed| touched(changed));
+        let by: smallvec::SmallVec<[u32; 4]> = by.map(|changed| changed.fault).collect();
+        for fault in by {
+            self.faults_touch(fault);
+        }
+    }
+
+    /// What the plan sets for a packet by hand, and the record of it.
+    fn find_override(&mut self, packet: &Packet) -> Option<(OverrideFate, u32)> {
         let total = self.net.pairs[packet.pair as usize].rest.as_ref().map_or(0, |rest| rest.total);
         let kind = &self.recorder.recording().names[packet.kind.0 as usize];
         let planned = self.net.overrides.get(&(packet.from.0, packet.to.0))?;
@@ -655,10 +730,8 @@ impl Core {
             None => o.ordinal == total,
         })?;
         let (fate, record) = (found.fate.clone(), found.record);
-        let fault = self.recorder.fault_mut(record);
-        fault.touched += 1;
-        fault.began.push(self.now);
-        Some(fate)
+        self.recorder.fault_mut(record).began.push(self.now);
+        Some((fate, record))
     }
 
     /// A lost packet has left its sender all the same: triggers see it.
@@ -736,20 +809,20 @@ impl Core {
             return false;
         }
         let Some(link) = &entry.link else { return false };
-        let lost = match link.loss {
-            Loss::Never => return true,
-            Loss::Independent(p) => p,
-            Loss::Bursty { good, bad, .. } => {
-                if entry.is_bad() {
-                    bad
-                } else {
-                    good
-                }
-            }
-        };
+        let bad = entry.is_bad();
+        let share = link.loss.share(bad);
+        let own = entry.changes().map_or(share, |changes| changes.base.loss.share(changes.bad));
+        let is_quiet = self.net.draws.as_ref().is_some_and(|draws| draws.is_quiet(entry.changes().is_some()));
+        if is_quiet || (share == 0.0 && own == 0.0) {
+            return true;
+        }
         let word =
             addressed::word(entry.key, of.kind_hash ^ ACKNOWLEDGEMENT, of.ordinal, u64::from(of.attempt));
-        rng::unit(word) >= lost
+        let open = |share| rng::unit(word) >= share;
+        if open(share) != open(own) {
+            self.touch_changes(pair, |changed| changed.loss);
+        }
+        open(share)
     }
 }
 

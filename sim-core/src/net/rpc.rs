@@ -200,6 +200,7 @@ impl Core {
             let clock = &self.nodes[node.index()].clock;
             let reading = clock.monotonic(now) + after;
             let at = clock.when(reading);
+            self.timer_is_set(node, at);
             let event = Event::CallDeadline { call: slot, generation, node, deadline: reading };
             let key = self.queue.push(at, Class::Usual, event);
             self.calls.slots[slot as usize].deadline = Some(key);

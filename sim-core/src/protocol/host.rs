@@ -111,6 +111,7 @@ impl<P: Protocol> HostCell<P> {
             core.stop = Some(Ending::Panicked { node, message: panic_message(&*panic) });
             return;
         }
+        core.clocks_are_read(self.node.id(), out.take_readings());
         if out.effects().is_empty() {
             return;
         }
@@ -165,6 +166,7 @@ impl<P: Protocol> HostCell<P> {
                     }
                     let deadline = now + after;
                     let at = core.nodes[id.index()].clock.when(deadline);
+                    core.timer_is_set(id, at);
                     let number = host.next_timer;
                     host.next_timer += 1;
                     let event = Event::HostTimer {
@@ -381,6 +383,7 @@ impl Node {
                 let mut out = Out::with_rng(now, wall, rng);
                 let protocol = P::restore(&config, records, &mut out);
                 let mut effects = out.take();
+                core.clocks_are_read(self.id(), out.take_readings());
                 let mut host = cell.host.borrow_mut();
                 host.protocol = Some(protocol);
                 host.out = Some(out);

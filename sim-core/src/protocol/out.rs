@@ -1,5 +1,7 @@
 //! What a protocol's handler is given and what it says: time, chance, and an ordered list of effects.
 
+use std::cell::Cell;
+
 use super::Protocol;
 use crate::{
     node::NodeId,
@@ -35,6 +37,9 @@ pub struct Out<P: Protocol> {
     wall: Wall,
     rng: Rng,
     effects: Vec<Effect<P>>,
+    /// Which clocks the handler has looked at: a fault of a clock at which nobody looks has changed nothing.
+    read_now: Cell<bool>,
+    read_wall: Cell<bool>,
 }
 
 impl<P: Protocol> Out<P> {
@@ -43,11 +48,17 @@ impl<P: Protocol> Out<P> {
         Self::with_rng(now, wall, Rng::new(&Key::root(seed)))
     }
     pub(crate) fn with_rng(now: Monotonic, wall: Wall, rng: Rng) -> Self {
-        Self { now, wall, rng, effects: Vec::new() }
+        let effects = Vec::new();
+        Self { now, wall, rng, effects, read_now: Cell::new(false), read_wall: Cell::new(false) }
     }
     pub(crate) fn set_time(&mut self, now: Monotonic, wall: Wall) {
         self.now = now;
         self.wall = wall;
+    }
+    /// Whether the monotonic and the wall clock have been looked at since this was asked last.
+    #[inline]
+    pub(crate) fn take_readings(&self) -> (bool, bool) {
+        (self.read_now.take(), self.read_wall.take())
     }
     /// For unit tests: goes on to a later time.
     pub fn advance(&mut self, by: Duration) {
@@ -57,10 +68,12 @@ impl<P: Protocol> Out<P> {
 
     /// The node's monotonic clock.
     pub fn now(&self) -> Monotonic {
+        self.read_now.set(true);
         self.now
     }
     /// The node's wall clock.
     pub fn wall(&self) -> Wall {
+        self.read_wall.set(true);
         self.wall
     }
     /// The protocol's own stream of chance.

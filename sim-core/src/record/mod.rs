@@ -129,7 +129,8 @@ pub struct Span {
     pub status: SpanStatus,
     /// True time of its start.
     pub start: SimTime,
-    /// True time of its end; [`SimTime::MAX`] while it is open, the end of the run where it never ended.
+    /// True time of its end, which may be that of its start; [`SimTime::MAX`] while it is open, the end of the run where it
+    /// never ended.
     pub end: SimTime,
     /// The node's wall clock minus true time at the start, in nanoseconds.
     pub clock_offset: i64,
@@ -283,9 +284,9 @@ pub struct Operation {
 pub struct FaultRecord {
     /// Its name in the plan.
     pub name: String,
-    /// What it is, in words: `crash`, `latency +100ms`.
+    /// What it is, in words: `crash`, `link all -> db: loss 20%`.
     pub what: String,
-    /// On whom, as the plan says it: `store`, `role leader`.
+    /// On whom, as the plan says it: `store`, `the leader`. Empty where `what` says it: of faults of the network.
     pub on: String,
     /// The nodes that this meant when it began.
     pub nodes: Vec<NodeIndex>,

@@ -46,6 +46,8 @@ pub struct Recorder {
     /// The current value of each state, and when it was claimed (a counter), for roles.
     claims: BTreeMap<(Name, NodeIndex), (Name, u64)>,
     claim_counter: u64,
+    /// The states that are marks of faults.
+    marks: Vec<Name>,
     traces: u32,
 }
 
@@ -61,6 +63,7 @@ impl Recorder {
             properties: FxHashMap::default(),
             claims: BTreeMap::new(),
             claim_counter: 0,
+            marks: Vec::new(),
             traces: 0,
         };
         recorder.name("");
@@ -143,8 +146,7 @@ impl Recorder {
         if span.is_some() {
             let span = &mut self.recording.spans[span.0 as usize];
             if span.end == SimTime::MAX {
-                // At least a nanosecond: viewers take a span that ends when it starts for a broken one.
-                span.end = at.max(span.start + crate::time::ns(1));
+                span.end = at;
             }
         }
     }
@@ -153,7 +155,7 @@ impl Recorder {
         if span.is_some() {
             let span = &mut self.recording.spans[span.0 as usize];
             if span.end == SimTime::MAX {
-                span.end = at.max(span.start + crate::time::ns(1));
+                span.end = at;
                 span.cut_short = true;
             }
         }
@@ -223,9 +225,19 @@ impl Recorder {
         }
         self.recording.states.push(StateChange { at, node, key, value });
     }
+    /// Shows that a fault has hold of a node, or has no more. Unlike a state it outlives the node's process: a pause goes on
+    /// through a crash.
+    pub(crate) fn mark(&mut self, at: SimTime, node: NodeIndex, what: &str, on: bool) {
+        let name = self.name(what);
+        if !self.marks.contains(&name) {
+            self.marks.push(name);
+        }
+        self.state(at, node, what, if on { "yes" } else { "" });
+    }
     /// Ends all states of a node that crashed.
     pub(crate) fn states_end(&mut self, at: SimTime, node: NodeIndex) {
-        let keys: Vec<Name> = self.claims.keys().filter(|&&(_, n)| n == node).map(|&(key, _)| key).collect();
+        let of_process = |&&(key, of): &&(Name, NodeIndex)| of == node && !self.marks.contains(&key);
+        let keys: Vec<Name> = self.claims.keys().filter(of_process).map(|&(key, _)| key).collect();
         for key in keys {
             self.claims.remove(&(key, node));
             self.recording.states.push(StateChange { at, node, key, value: Name::EMPTY });
@@ -348,7 +360,7 @@ impl Recorder {
     ) -> Recording {
         for span in &mut self.recording.spans {
             if span.end == SimTime::MAX {
-                span.end = ended.max(span.start + crate::time::ns(1));
+                span.end = ended;
                 span.cut_short = true;
             }
         }

@@ -1,9 +1,11 @@
 //! Searching for failures: many plans of one experiment, judged; failures grouped, shrunk, kept.
 //!
 //! An [`Experiment`] makes a plan from a seed, runs it and judges what it left behind. [`sweep`] runs many seeds on all
-//! cores; [`explore`] says which runs; [`generate`] draws faults for a seed; [`shrink`] makes a failing plan small; [`scenario`] is the experiment of a
-//! user's own test. Nothing here has a say in a run: a run is a function of its plan.
+//! cores; [`explore`] says which runs; [`generate`] draws faults for a seed; [`shrink`] makes a failing plan small;
+//! [`scenario`] is the experiment of a user's own test. [`exhaustive`] leaves out chance and time: it follows every order of
+//! events that a small configuration of a protocol allows. Nothing here has a say in a run: a run is a function of its plan.
 
+pub mod exhaustive;
 pub mod explore;
 pub mod generate;
 pub mod scenario;

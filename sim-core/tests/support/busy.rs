@@ -142,6 +142,7 @@ async fn ask(node: Node, servers: Vec<NodeId>) {
             Err(error) if error.is_definite() => operation.failed(error.label()),
             Err(error) => operation.unknown(error.label()),
         }
+        node.gauge("wall").set(node.wall().since_run_start() as f64);
         node.send(server, &round);
         while let Some(received) = mailbox.try_recv() {
             node.gauge("heard").set(received.message as f64);

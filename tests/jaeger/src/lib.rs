@@ -2,7 +2,8 @@
 //!
 //! A test asks for one with [`Jaeger::for_test`], sends spans to [`Jaeger::http_endpoint`] or [`Jaeger::grpc_endpoint`] by
 //! whatever means it wants to test, reads back what the server then tells everybody ([`Jaeger::read_back`]), and compares
-//! that with what it meant to send ([`compare`]), span by span and field by field:
+//! that with what it meant to send ([`compare`]), span by span and field by field. What was meant is best taken from the
+//! recording itself, in the test's own process ([`Spans::recorded`]); files of spans can be read too:
 //!
 //! ```no_run
 //! # fn test(folder: &std::path::Path) {
@@ -34,12 +35,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use scenarios::lab::LabEntry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+mod one_of_everything;
+mod recorded;
 mod spans;
 
 pub use spans::{AttributeValue, Attributes, Event, Link, Span, Spans, Status, compare};
+
+/// The lab that records one of everything; see its file. The program `one-of-everything` of this package runs it.
+pub fn one_of_everything() -> LabEntry {
+    let story = include_str!("one_of_everything.rs");
+    LabEntry::of::<one_of_everything::OneOfEverything>("tests", "one_of_everything", story)
+}
 
 /// How long a server may take from its start to the first answer. It takes about half a second; a busy machine, more.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -51,6 +61,8 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 const START_ATTEMPTS: usize = 3;
 /// How the message begins when it did.
 const STOPPED: &str = "it stopped at once";
+/// How much of a request or an answer is in hand at a time.
+const BUFFER_BYTES: usize = 16 * 1024;
 /// The exit status of the `build` script that means "no Go, or too old a one".
 const NO_USABLE_GO: i32 = 3;
 
@@ -144,6 +156,10 @@ impl Jaeger {
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
             .proxy(None) // a proxy of the machine must not stand between us and 127.0.0.1
+            // Filled with zeros for each request, by code that is not optimised in a development build: of the default
+            // 128 KiB each, that was half the time of a test that asks for tens of thousands of small traces.
+            .input_buffer_size(BUFFER_BYTES)
+            .output_buffer_size(BUFFER_BYTES)
             .build()
             .new_agent();
         let mut jaeger = Self { server, agent, ports, folder };
@@ -237,7 +253,7 @@ impl Jaeger {
     /// there, so that the comparison can name the first one missing.
     pub fn read_back(&self, meant: &Spans) -> Result<Spans, String> {
         let started = Instant::now();
-        let mut got = Spans::default();
+        let mut got = Vec::new();
         for (trace_id, count) in meant.count_by_trace() {
             let spans = loop {
                 let found = match self.find_trace(trace_id)? {
@@ -249,9 +265,9 @@ impl Jaeger {
                 }
                 thread::sleep(LOOK_AGAIN_AFTER);
             };
-            got.extend(spans);
+            got.push(spans);
         }
-        Ok(got)
+        Ok(got.into_iter().flatten().collect())
     }
 
     /// Sends OTLP/JSON lines (one `ExportTraceServiceRequest` a line) over HTTP, as a user would with `curl`, and returns

@@ -4,7 +4,11 @@
 //! attributes and events may come in any order, spans may be spread over requests, resources and scopes in any way. Here all
 //! of that is undone. What is left is what a span *says*: who it is, when it was, to the nanosecond, and what it tells.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
 
@@ -212,19 +216,18 @@ impl Spans {
             group.nothing_else()?;
         }
         request.nothing_else()?;
-        spans.sort();
-        Ok(Self(spans))
+        Ok(spans.into_iter().collect())
     }
 
     /// The spans of OTLP/JSON lines: one request a line; empty lines are passed over.
     pub fn from_json_lines(lines: &str) -> Result<Self, String> {
-        let mut all = Self::default();
-        for (number, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let lines = lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let read = |(number, line): (usize, &str)| {
             let wrong = |e: String| format!("line {}: {e}", number + 1);
             let request: Value = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
-            all.extend(Self::from_json(&request).map_err(wrong)?);
-        }
-        Ok(all)
+            Self::from_json(&request).map_err(wrong)
+        };
+        Ok(lines.map(read).collect::<Result<Vec<Self>, String>>()?.into_iter().flatten().collect())
     }
 
     /// The spans of all `trace-*.jsonl` files of a folder. A folder without one is an error.
@@ -241,18 +244,11 @@ impl Spans {
         if files.is_empty() {
             return Err(wrong(folder, &"no trace-*.jsonl file here"));
         }
-        let mut all = Self::default();
-        for file in files {
-            let lines = fs::read_to_string(&file).map_err(|e| wrong(&file, &e))?;
-            all.extend(Self::from_json_lines(&lines).map_err(|e| wrong(&file, &e))?);
-        }
-        Ok(all)
-    }
-
-    /// Adds the spans of another set.
-    pub fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
-        self.0.sort();
+        let read = |file: &PathBuf| {
+            let lines = fs::read_to_string(file).map_err(|e| wrong(file, &e))?;
+            Self::from_json_lines(&lines).map_err(|e| wrong(file, &e))
+        };
+        Ok(files.iter().map(read).collect::<Result<Vec<Self>, String>>()?.into_iter().flatten().collect())
     }
 
     /// How many spans there are.
@@ -277,6 +273,22 @@ impl Spans {
             *counts.entry(span.trace_id.as_str()).or_default() += 1;
         }
         counts
+    }
+}
+
+impl FromIterator<Span> for Spans {
+    fn from_iter<I: IntoIterator<Item = Span>>(spans: I) -> Self {
+        let mut spans: Vec<Span> = spans.into_iter().collect();
+        spans.sort();
+        Self(spans)
+    }
+}
+
+impl IntoIterator for Spans {
+    type Item = Span;
+    type IntoIter = std::vec::IntoIter<Span>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

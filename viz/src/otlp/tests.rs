@@ -177,6 +177,27 @@ fn a_span_that_is_still_open_ends_with_the_run_and_is_cut_short() {
 }
 
 #[test]
+fn a_span_without_length_is_written_a_nanosecond_long_with_its_true_end_beside_it() {
+    let mut m = Maker::new();
+    let node = m.node("n", "n");
+    m.span(None, node, "sent", 5, 5);
+    let whole = m.span(None, node, "whole", 5, 6);
+    m.change(whole).end = m.recording.spans[whole.0 as usize].start + sim_core::time::ns(1);
+    let open = m.span(None, node, "open", 10_000, 10_001);
+    m.change(open).end = SimTime::MAX; // it began at the very end of the run
+    let requests = requests(&m.recording);
+    let ends: Vec<(u64, Option<&OtlpValue>)> = all_spans(&requests)
+        .iter()
+        .map(|span| {
+            (span.end_time_unix_nano - span.start_time_unix_nano, get(&span.attributes, "sim.end_ns"))
+        })
+        .collect();
+    let end = OtlpValue::IntValue;
+    let (sent, whole, open) = (end(5_000_000), end(5_000_001), end(10_000_000_000));
+    assert_eq!(ends, [(1, Some(&sent)), (1, Some(&whole)), (1, Some(&open))]);
+}
+
+#[test]
 fn a_recording_without_spans_or_metrics_has_no_requests() {
     assert!(requests(&Maker::new().recording).is_empty());
     assert!(metric_requests(&Maker::new().recording, &ExportOptions::default()).is_empty());

@@ -3,6 +3,10 @@
 //! Spans are taken trace by trace, and a trace is kept whole in one request as long as it fits into one: a reader who has
 //! a line of a file has whole traces. Everything is one pass over spans that were sorted once, so a million of them take
 //! seconds.
+//!
+//! A span that ended at the instant of its start (a message was sent, a handler ran: that takes no virtual time) is written
+//! as one nanosecond long, since Jaeger takes a span without length for a broken one: it lengthens it itself, and warns. The
+//! true end stands beside it, as `sim.end_ns`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -19,7 +23,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use sim_core::{
     record::{self, Name, NodeIndex, Recording, SpanId, SpanIndex, SpanKind, SpanStatus, TraceId, Value},
-    time::SimTime,
+    time::{SimTime, ns},
 };
 
 use super::{
@@ -181,7 +185,7 @@ impl<'a, T: Fn(u32) -> TraceId, S: Fn(SpanIndex) -> SpanId> Builder<'a, T, S> {
             name: self.recording.text(span.name).to_owned(),
             kind: otlp_kind(span.kind).into(),
             start_time_unix_nano: self.epoch.at(span.start),
-            end_time_unix_nano: self.epoch.at(end),
+            end_time_unix_nano: self.epoch.at(end.max(span.start + ns(1))),
             attributes,
             events: self.events.of(index).iter().map(|&item| self.event(item)).collect(),
             links: self.links.of(index).iter().filter_map(|&item| self.link(item)).collect(),

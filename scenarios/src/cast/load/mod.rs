@@ -375,10 +375,20 @@ async fn run_rate(node: Node, meter: Rc<Meter>, span: Span, rate: Rate, evenly: 
         } else {
             due += arrivals.sample(&exponential);
         }
+        // A load fault has touched this request when it is sent under it, or when it has held it back.
+        let mut usual = None;
+        let mut told = false;
         let intended = loop {
             let now = node.monotonic();
-            pace.set_factor(now.since(origin).as_secs_f64(), node.load_factor());
+            let seconds = now.since(origin).as_secs_f64();
+            pace.set_factor(seconds, node.load_factor_ahead());
             let at = origin + Duration::from_secs_f64(pace.when(due));
+            let held_back = node.load_factor_ahead() < 1.0
+                && now >= *usual.get_or_insert(origin + Duration::from_secs_f64(pace.usual(seconds, due)));
+            if (at <= now || held_back) && !told {
+                node.load_factor();
+                told = true;
+            }
             if at <= now {
                 break at;
             }

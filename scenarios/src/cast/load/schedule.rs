@@ -116,6 +116,7 @@ impl Rate {
 }
 
 /// A rate and the factor that a fault multiplies it with, from the moment at which it was noticed.
+#[derive(Clone)]
 pub(super) struct Pace {
     rate: Rate,
     factor: f64,
@@ -140,6 +141,12 @@ impl Pace {
     /// What has come due by `now`.
     pub(super) fn exposure(&self, now: f64) -> f64 {
         self.exposure + self.factor * (self.rate.exposure(now) - self.rate.exposure(self.since))
+    }
+    /// When that much would come due if the rate were the usual one from `now` on.
+    pub(super) fn usual(&self, now: f64, exposure: f64) -> f64 {
+        let mut usual = self.clone();
+        usual.set_factor(now, 1.0);
+        usual.when(exposure)
     }
     /// When that much comes due, in seconds, as far as is known now.
     pub(super) fn when(&self, exposure: f64) -> f64 {

@@ -158,12 +158,26 @@ impl DiskState {
 
     /// Whether the file may have that length, in bytes.
     fn check_room(&self, name: &str, length: u64) -> Result<usize, DiskError> {
-        let growth = length.saturating_sub(self.len(name).unwrap_or(0));
-        let full = self.capacity.is_some_and(|capacity| growth > capacity.saturating_sub(self.used_bytes()));
-        if length > FILE_SIZE_MAX || (growth > 0 && full) {
-            return Err(DiskError::NoSpace);
+        if self.would_fit(name, length, self.capacity) {
+            Ok(length as usize)
+        } else {
+            Err(DiskError::NoSpace)
         }
-        Ok(length as usize)
+    }
+
+    /// Whether the file could have that length on a disk for so many bytes.
+    pub fn would_fit(&self, file: &str, length: u64, capacity: Option<u64>) -> bool {
+        let growth = length.saturating_sub(self.len(file).unwrap_or(0));
+        let full = capacity.is_some_and(|capacity| growth > capacity.saturating_sub(self.used_bytes()));
+        length <= FILE_SIZE_MAX && (growth == 0 || !full)
+    }
+
+    /// Whether a reader finds the same files with the same contents on another disk.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        fn contents(disk: &DiskState) -> impl Iterator<Item = (&str, Option<&Vec<u8>>)> {
+            disk.directory.entries().map(|(name, id)| (name, disk.files.get(&id).map(|file| &file.cached)))
+        }
+        contents(self).eq(contents(other))
     }
 
     /// Writes at an offset, in bytes. Creates the file if there is none; fills a gap between the file's end and the offset
