@@ -192,6 +192,9 @@ fn knob(sweep: &Sweep<'_>, variant: &str, knob: &str, width: usize) -> String {
         })
         .reduce(|all, next| &all & &next)
         .unwrap_or_default();
+    if !never.is_empty() || !wrong.is_empty() {
+        out.push('\n');
+    }
     for name in never {
         out.push_str(&hanging(&format!("never held, with any value: {name}"), "  ", "    ", width));
     }

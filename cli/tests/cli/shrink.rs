@@ -128,8 +128,10 @@ fn toml_seed(plan: &str) -> String {
 fn the_text_begins_with_the_size_and_tells_the_story() {
     let seed = failing_seed();
     let folder = tempfile::tempdir().unwrap();
-    let ran = run(&arguments(&shrink(&seed, folder.path(), &["--effort", "1500"])));
+    let ran = run(&arguments(&shrink(&seed, folder.path(), &["--effort", "1500", "--ties", "seeded"])));
     assert_eq!((ran.status, ran.error.as_str()), (Status::AsExpected, ""));
+    let before = std::fs::read_to_string(folder.path().join("before.toml")).unwrap();
+    assert!(before.contains("ties = \"seeded\""), "{before}");
     let lines: Vec<&str> = ran.out.lines().collect();
     assert!(lines[0].starts_with("2 nodes, 1 fault, ") && lines[0].ends_with(" deliveries"), "{}", ran.out);
     assert!(

@@ -288,9 +288,7 @@ impl Experiment for LabExperiment<'_> {
     }
     fn assess(&self, recording: &Recording) -> (Vec<Failure>, Vec<(String, f64)>) {
         match self.judgement(recording) {
-            Some(judgement) => {
-                (all_failures(&judgement, recording, !self.explore.draws_faults()), all_figures(&judgement))
-            }
+            Some(judgement) => (all_failures(&judgement, recording, self.claims), all_figures(&judgement)),
             None => (failures(recording), Vec::new()),
         }
     }
