@@ -14,8 +14,11 @@ use crate::{
         export::ExportArguments,
         list::ListArguments,
         man::ManArguments,
+        merge::MergeArguments,
         replay::ReplayArguments,
         scenario::ScenarioArguments,
+        shrink::ShrinkArguments,
+        sweep::SweepArguments,
     },
     console::Console,
     failure::{Failure, Status},
@@ -49,6 +52,9 @@ pub(crate) enum Command {
     Scenario(ScenarioArguments),
     List(ListArguments),
     Explain(ExplainArguments),
+    Sweep(SweepArguments),
+    Merge(MergeArguments),
+    Shrink(ShrinkArguments),
     Replay(ReplayArguments),
     Export(ExportArguments),
     Check(CheckArguments),
@@ -62,7 +68,7 @@ pub(crate) fn definition(labs: Option<&[LabEntry]>) -> clap::Command {
     let definition = Arguments::command();
     let Some(labs) = labs.filter(|labs| !labs.is_empty()) else { return definition };
     let names: Vec<String> = labs.iter().map(|lab| lab.name().to_owned()).collect();
-    ["scenario", "explain"].into_iter().fold(definition, |definition, command| {
+    ["scenario", "explain", "sweep"].into_iter().fold(definition, |definition, command| {
         let mut names = names.clone();
         if command == "explain" {
             names.push(FAULTS.to_owned());

@@ -9,6 +9,7 @@
 //! | one subcommand: its arguments and what it does | `commands/` |
 //! | what was asked beyond the lab's own | `asked` |
 //! | running the variants of a lab and judging them | `runs` |
+//! | many seeds: result files, verdicts, tables | `sweeping/` |
 //! | the JSON documents | `document` |
 //! | what is shown on the terminal | `show/` |
 //! | files and spans that leave the program | `delivery` |
@@ -28,6 +29,7 @@ mod panics;
 mod progress;
 mod runs;
 mod show;
+mod sweeping;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -38,6 +40,7 @@ use scenarios::lab::LabEntry;
 /// The whole program, for these labs: reads the process's arguments, writes to its terminal, gives its exit status.
 pub fn main_with(labs: &[LabEntry]) -> ExitCode {
     panics::keep_quiet_inside_runs();
+    sweeping::interrupt::allow();
     let mut console = Console::of_the_process();
     ExitCode::from(run(labs, std::env::args_os(), &mut console) as u8)
 }

@@ -155,3 +155,21 @@ fn a_failing_plan_shrinks_to_one_fault_and_a_write_and_a_read() {
     assert!(small.after.deliveries <= 2, "{}", small.after);
     assert!(small.certificate.iter().all(|one| one.then != "fails all the same"), "{:?}", small.certificate);
 }
+
+#[test]
+fn operations_that_nobody_asks_for_are_not_taken_away() {
+    // A client that makes its writes whatever the plan says.
+    let scenario = Scenario::new("stubborn", secs(1), |_, sim| {
+        sim.node("client", async |node| {
+            for number in 1..=5 {
+                node.sleep(ms(10)).await;
+                node.invoke(0, "write", "", &number).ok(&());
+            }
+            node.always("five are too many", false, String::new);
+        });
+    });
+    let plan = scenario.plan(1).unwrap();
+    let small = shrink(&scenario, &plan, None, Effort::default()).unwrap();
+    assert_eq!(small.plan.operations, None, "a list that means nothing is not written into the plan");
+    assert_eq!(small.after.operations, 5);
+}

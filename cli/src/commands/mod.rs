@@ -7,9 +7,12 @@ pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod list;
 pub(crate) mod man;
+pub(crate) mod merge;
 pub(crate) mod replay;
 mod results;
 pub(crate) mod scenario;
+pub(crate) mod shrink;
+pub(crate) mod sweep;
 
 use scenarios::lab::LabEntry;
 
@@ -30,6 +33,9 @@ pub(crate) fn carry_out(
         Command::Scenario(arguments) => scenario::carry_out(labs, &arguments, console),
         Command::List(arguments) => list::carry_out(labs, &arguments, console),
         Command::Explain(arguments) => explain::carry_out(labs, &arguments, console),
+        Command::Sweep(arguments) => sweep::carry_out(labs, &arguments, console),
+        Command::Merge(arguments) => merge::carry_out(labs, &arguments, console),
+        Command::Shrink(arguments) => shrink::carry_out(labs, &arguments, console),
         Command::Replay(arguments) => replay::carry_out(labs, &arguments, console),
         Command::Bugs(arguments) => bugs::carry_out(&arguments, console),
         Command::Export(arguments) => export::carry_out(&arguments, console),

@@ -13,3 +13,5 @@ mod pages;
 mod process;
 mod replay;
 mod scenario;
+mod shrink;
+mod sweep;

@@ -150,3 +150,24 @@ fn the_binary_knows_the_catalogue() {
     let known: Vec<&str> = scenarios::catalogue().iter().map(scenarios::lab::LabEntry::name).collect();
     assert_eq!(names, known);
 }
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_was_done_and_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("results.jsonl");
+    let mut command = own_lab();
+    command.args(["sweep", "till-queue", "--variant", "guarded", "--seeds", "0..1000000", "--json", "--out"]);
+    let child = command.arg(&path).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = || std::fs::read_to_string(&path).map_or(0, |text| text.lines().count());
+    while lines() < 4 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).starts_with("Interrupted: "), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("the same command goes on from there"));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["runs"], lines() - 1, "each run that was done is in the file and in the document");
+}

@@ -86,6 +86,7 @@
 //! a test checks ([`LabEntry::same_faults`]).
 
 pub mod expectations;
+pub mod experiment;
 mod judge;
 pub mod knobs;
 pub mod nearest;

@@ -286,6 +286,16 @@ impl LabEntry {
         self.lab.build(&plan.knobs, &mut sim)?;
         sim.run().map_err(|error| LabError::Plan(error.to_string()))
     }
+    /// The names of all nodes of a plan's world and of their services, in order of creation.
+    ///
+    /// # Errors
+    /// When the plan's knobs are not this lab's.
+    pub fn roster(&self, plan: &Plan) -> Result<Vec<(String, String)>, LabError> {
+        self.knobs()?.check(&plan.knobs)?;
+        let mut sim = Sim::new(plan, RecordingLevel::Essential);
+        self.lab.build(&plan.knobs, &mut sim)?;
+        Ok(sim.roster())
+    }
     /// The names of variants whose faults differ from the first one's, with its name: all variants run under the same
     /// faults, or their diff is not the lesson.
     ///

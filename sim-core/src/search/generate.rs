@@ -210,7 +210,7 @@ impl Arm {
         matches!(self, Self::Crash | Self::PowerFailure | Self::Pause | Self::Isolate)
     }
     /// Whether it is never undone.
-    fn stays(self) -> bool {
+    pub(super) fn stays(self) -> bool {
         matches!(self, Self::ClockJump(_))
     }
 }

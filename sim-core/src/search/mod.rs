@@ -1,11 +1,12 @@
 //! Searching for failures: many plans of one experiment, judged; failures grouped, shrunk, kept.
 //!
 //! An [`Experiment`] makes a plan from a seed, runs it and judges what it left behind. [`sweep`] runs many seeds on all
-//! cores; [`generate`] draws faults for a seed; [`shrink`] makes a failing plan small; [`scenario`] is the experiment of a
-//! user's own test. [`exhaustive`] leaves out chance and time: it follows every order of events that a small configuration of
-//! a protocol allows. Nothing here has a say in a run: a run is a function of its plan.
+//! cores; [`explore`] says which runs; [`generate`] draws faults for a seed; [`shrink`] makes a failing plan small;
+//! [`scenario`] is the experiment of a user's own test. [`exhaustive`] leaves out chance and time: it follows every order of
+//! events that a small configuration of a protocol allows. Nothing here has a say in a run: a run is a function of its plan.
 
 pub mod exhaustive;
+pub mod explore;
 pub mod generate;
 pub mod scenario;
 pub mod shrink;
@@ -44,6 +45,10 @@ pub trait Experiment: Sync {
     /// Figures of a run, for tables and plots.
     fn figures(&self, _recording: &Recording) -> Vec<(String, f64)> {
         Vec::new()
+    }
+    /// Both at once, for experiments that find them in one look.
+    fn assess(&self, recording: &Recording) -> (Vec<Failure>, Vec<(String, f64)>) {
+        (self.judge(recording), self.figures(recording))
     }
     /// What a shrinker must know.
     fn hints(&self) -> shrink::Hints {
@@ -156,16 +161,19 @@ pub struct Trial {
 pub fn try_seed(experiment: &dyn Experiment, seed: u64) -> Trial {
     let result = experiment.plan(seed).and_then(|plan| experiment.run(&plan, experiment.level()));
     match result {
-        Ok(recording) => Trial {
-            seed,
-            hash: recording.run_hash,
-            events: recording.events,
-            failures: experiment.judge(&recording),
-            sometimes: sometimes(&recording),
-            transitions: transitions(&recording),
-            figures: experiment.figures(&recording),
-            error: None,
-        },
+        Ok(recording) => {
+            let (failures, figures) = experiment.assess(&recording);
+            Trial {
+                seed,
+                hash: recording.run_hash,
+                events: recording.events,
+                failures,
+                sometimes: sometimes(&recording),
+                transitions: transitions(&recording),
+                figures,
+                error: None,
+            }
+        }
         Err(error) => Trial {
             seed,
             hash: RunHash::default(),
