@@ -2,7 +2,7 @@
 //!
 //! An [`Experiment`] makes a plan from a seed, runs it and judges what it left behind. [`sweep`] runs many seeds on all
 //! cores; [`explore`] says which runs; [`generate`] draws faults for a seed; [`shrink`] makes a failing plan small;
-//! [`scenario`] is the experiment of a user's own test. [`exhaustive`] leaves out chance and time: it follows every order of
+//! [`scenario`] is the experiment of a user's own test, and [`testing`] runs it there. [`exhaustive`] leaves out chance and time: it follows every order of
 //! events that a small configuration of a protocol allows. Nothing here has a say in a run: a run is a function of its plan.
 
 pub mod exhaustive;
@@ -11,6 +11,7 @@ pub mod generate;
 pub mod scenario;
 pub mod shrink;
 pub mod sweep;
+pub mod testing;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,16 +11,16 @@
 //!         }
 //!     });
 //! });
-//! assert!(sim_core::search::try_seed(&scenario, 1).failures.is_empty());
+//! scenario.seeds(0..10).assert_holds();
 //! ```
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use super::{Experiment, Failure, failures, generate::Swarm, shrink::Hints};
+use super::{Experiment, Failure, failures, generate::Swarm, shrink::Hints, testing::Seeds};
 use crate::{
     Sim,
     plan::Plan,
-    record::{Recording, RecordingLevel},
+    record::{PropertyKind, Recording, RecordingLevel},
     rng::{Key, Rng},
     time::Duration,
 };
@@ -38,6 +38,7 @@ pub struct Scenario {
     knobs: Option<Arc<Knobs>>,
     swarm: Option<Swarm>,
     judges: Vec<Arc<Judge>>,
+    expected: Vec<(PropertyKind, String)>,
     hints: Hints,
     level: RecordingLevel,
 }
@@ -53,6 +54,7 @@ impl Scenario {
             knobs: None,
             swarm: None,
             judges: Vec::new(),
+            expected: Vec::new(),
             hints: Hints::default(),
             level: RecordingLevel::Essential,
         }
@@ -75,6 +77,12 @@ impl Scenario {
         self.judges.push(Arc::new(judge));
         self
     }
+    /// A property that must be checked: an `always` or `eventually` that a run never comes to fails it, a `sometimes` that no
+    /// run comes to was never reached.
+    pub fn expect(mut self, kind: PropertyKind, statement: &str) -> Self {
+        self.expected.push((kind, statement.to_owned()));
+        self
+    }
     /// What a shrinker must know.
     pub fn shrinking(mut self, hints: Hints) -> Self {
         self.hints = hints;
@@ -89,9 +97,20 @@ impl Scenario {
     pub fn name(&self) -> &str {
         &self.name
     }
+    /// Its nodes and their services, with the knobs as they are: for [`Swarm::draw`].
+    pub fn roster(&self, plan: &Plan) -> Vec<(String, String)> {
+        self.world(plan, RecordingLevel::Essential).roster()
+    }
+    /// A test over these seeds.
+    pub fn seeds(&self, seeds: Range<u64>) -> Seeds<'_> {
+        Seeds::new(self, seeds)
+    }
     fn world(&self, plan: &Plan, level: RecordingLevel) -> Sim {
         let mut sim = Sim::new(plan, level);
         sim.stop_at_first_violation();
+        for (kind, statement) in &self.expected {
+            sim.expect_property(*kind, statement);
+        }
         (self.build)(plan, &mut sim);
         sim
     }
@@ -104,8 +123,7 @@ impl Experiment for Scenario {
             plan.knobs = draw(&mut Rng::new(&Key::root(seed).fork("knobs")));
         }
         if let Some(swarm) = &self.swarm {
-            let roster = self.world(&plan, RecordingLevel::Essential).roster();
-            plan.faults = swarm.draw(seed, &roster);
+            plan.faults = swarm.draw(seed, &self.roster(&plan));
         }
         Ok(plan)
     }

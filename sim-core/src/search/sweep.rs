@@ -81,16 +81,28 @@ pub fn first_failure(
     workers: usize,
     wanted: impl Fn(&Failure) -> bool,
 ) -> (u64, Option<Trial>) {
+    first_trial(experiment, seeds, workers, |trial| trial.failures.iter().any(&wanted), |_| {})
+}
+
+/// As [`first_failure`], for whole trials. `seen` is shown each trial that was run, in no particular order: where one is
+/// wanted, more or fewer that come after it, as the number of workers has it.
+pub fn first_trial(
+    experiment: &dyn Experiment,
+    seeds: &[u64],
+    workers: usize,
+    wanted: impl Fn(&Trial) -> bool,
+    mut seen: impl FnMut(&Trial),
+) -> (u64, Option<Trial>) {
     let mut failing: BTreeMap<usize, Trial> = BTreeMap::new();
     let mut done = BTreeSet::new();
     let mut complete = 0;
-    let wants = |trial: &Trial| trial.failures.iter().any(&wanted);
     on_all_cores(
         seeds,
         workers,
         |&seed| try_seed(experiment, seed),
         |index, trial| {
-            if wants(&trial) {
+            seen(&trial);
+            if wanted(&trial) {
                 failing.insert(index, trial);
             }
             done.insert(index);
