@@ -6,6 +6,7 @@ mod common;
 
 mod asked;
 mod bad_input;
+mod bugs;
 mod check;
 mod export;
 mod folder;
