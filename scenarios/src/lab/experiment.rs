@@ -443,7 +443,7 @@ mod tests {
         let sets = ["rate=100".to_owned(), "value=100".to_owned()].to_vec();
         let all = Settings { sets, explore: Explore::Swarm, ..Settings::default() };
         let experiment = LabExperiment::new(lab, "no-sync", &all).unwrap();
-        let effort = shrink::Effort { workers: 2, executions: 300, patience: 32, deliveries: false };
+        let effort = shrink::Effort { workers: 2, executions: 60, patience: 16, deliveries: false };
         let shrunk = shrink::shrink(&experiment, &experiment.plan(2).unwrap(), None, effort).unwrap();
         assert_eq!(shrunk.failure.property, "no acknowledged write is lost");
         assert_eq!((shrunk.after.nodes, shrunk.after.faults), (1, 1), "{}", shrunk.plan.to_toml());
