@@ -4,7 +4,14 @@
 use scenarios::gallery::{Bug, Patience, bugs};
 
 fn quick() -> Patience {
-    Patience { workers: 2, runs: 400, twin_seeds: 60, executions: 4_000, shrunk_seeds: 3, ..Patience::default() }
+    Patience {
+        workers: 2,
+        runs: 400,
+        twin_seeds: 60,
+        executions: 4_000,
+        shrunk_seeds: 3,
+        ..Patience::default()
+    }
 }
 
 fn hunt(number: u32) {

@@ -13,14 +13,22 @@ fn every_known_bug_is_found_shrunk_and_its_twin_stands() {
                 let size = hunted.shrunk.after;
                 println!(
                     "bug {}: {} runs, {} -> {size}, target {:?}, twin {} of {}",
-                    bug.number, hunted.runs, hunted.shrunk.before, bug.target, hunted.twin_failures, hunted.twin_runs
+                    bug.number,
+                    hunted.runs,
+                    hunted.shrunk.before,
+                    bug.target,
+                    hunted.twin_failures,
+                    hunted.twin_runs
                 );
                 if !bug.is_small(&size) {
                     failures.push(format!("bug {}: {size} is too large", bug.number));
                 }
                 if hunted.twin_failures > 0 || hunted.twin_touched == 0 {
                     let (failed, touched) = (hunted.twin_failures, hunted.twin_touched);
-                    failures.push(format!("bug {}: its twin failed {failed} times, touched {touched}", bug.number));
+                    failures.push(format!(
+                        "bug {}: its twin failed {failed} times, touched {touched}",
+                        bug.number
+                    ));
                 }
             }
         }

@@ -176,7 +176,7 @@ struct Found {
     size: Size,
     /// Faults that changed nothing, by their place in the plan.
     idle: BTreeSet<usize>,
-    /// Which operations each client made, by their numbers.
+    /// Which operations each client made, by their numbers; empty where clients do not ask which they may make.
     operations: BTreeMap<String, BTreeSet<u64>>,
 }
 
@@ -185,6 +185,8 @@ struct Judge<'a> {
     experiment: &'a dyn Experiment,
     hints: Hints,
     fingerprint: String,
+    /// Whether clients ask which operations they may make: of those that do not, none can be taken away.
+    clients_ask: bool,
 }
 
 impl Judge<'_> {
@@ -193,7 +195,7 @@ impl Judge<'_> {
         let idle = idle.filter(|(_, fault)| !fault.had_effect()).map(|(index, _)| index).collect();
         let operations = plan.operations.clone().unwrap_or_else(|| {
             let mut all: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-            for operation in &recording.operations {
+            for operation in recording.operations.iter().filter(|_| self.clients_ask) {
                 let numbers = all.entry(recording.node_name(operation.node).to_owned()).or_default();
                 numbers.insert(numbers.len() as u64 + 1);
             }
@@ -238,10 +240,17 @@ pub fn shrink(
                 .map_or(ShrinkError::NoFailure, |other| ShrinkError::OtherFailure(other.fingerprint()))
         })?,
     };
-    let judge = Judge { experiment, hints: experiment.hints(), fingerprint: failure.fingerprint() };
+    let none = Plan { operations: Some(BTreeMap::new()), ..plan.clone() };
+    let without = experiment.run(&none, experiment.level()).map_err(ShrinkError::Run)?.operations.len();
+    let judge = Judge {
+        experiment,
+        hints: experiment.hints(),
+        fingerprint: failure.fingerprint(),
+        clients_ask: plan.operations.is_some() || without < recording.operations.len(),
+    };
     let before = Size::of(&judge.hints, plan, &recording);
     let first = judge.found(plan.clone(), &recording, failure.clone());
-    let mut shrinker = Shrinker { judge, effort, executions: 1, refused: BTreeSet::new() };
+    let mut shrinker = Shrinker { judge, effort, executions: 2, refused: BTreeSet::new() };
     let best = shrinker.as_small_as_it_gets(first);
     let executions = shrinker.executions;
     let certificate = shrinker.certificate(&best);

@@ -86,7 +86,7 @@ impl Shrinker<'_> {
             .iter()
             .flat_map(|(client, numbers)| numbers.iter().map(move |&number| (client.clone(), number)))
             .collect();
-        if items.is_empty() || !self.can_leave_operations_out(best) {
+        if items.is_empty() {
             return;
         }
         self.chunks(best, items, |mut plan, kept| {
@@ -97,14 +97,6 @@ impl Shrinker<'_> {
             plan.operations = Some(operations);
             plan
         });
-    }
-
-    /// Whether clients ask which operations they may make. Of those that do not, none can be taken away.
-    fn can_leave_operations_out(&mut self, best: &Found) -> bool {
-        self.executions += 1;
-        let none = Plan { operations: Some(BTreeMap::new()), ..best.plan.clone() };
-        let recording = self.judge.experiment.run(&none, RecordingLevel::Essential);
-        recording.is_ok_and(|recording| (recording.operations.len() as u64) < best.size.operations)
     }
 
     /// Delta debugging over a list: leaves out halves, quarters, ... and in the end single items.
