@@ -36,7 +36,7 @@ fn touched_on(spec: impl Into<NodeSpec>, fault: Fault, code: impl AsyncFn(Node) 
 
 /// Waits for ever without a timer, as a server without work does.
 async fn idle(_: Node) {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 // ---- processes ----
@@ -56,7 +56,7 @@ fn a_restart_counts_those_that_started_by_it() {
     assert_eq!(touched_alone(fault_at(5, FaultKind::Restart), idle), 1);
     let gone = async |node: Node| {
         if node.incarnation() == 0 {
-            node.crash("by itself")
+            node.crash("by itself");
         }
     };
     assert_eq!(touched_alone(fault_at(5, FaultKind::Restart), gone), 1);
@@ -103,7 +103,7 @@ fn a_pause_counts_what_it_held_up() {
     assert_eq!(touched_on(NodeSpec::new("n").discipline(both), pause(), shared), 2, "shared work");
     let starts = async |node: Node| {
         if node.incarnation() == 0 {
-            node.crash("by itself")
+            node.crash("by itself");
         }
     };
     let restart = Fault::at(ms(20), "restart", FaultKind::Restart).on("n");

@@ -146,7 +146,7 @@ fn the_text_begins_with_the_size_and_tells_the_story() {
     let told = |line: &&&str| {
         line.contains("fault `") && line.trim_start().starts_with(|c: char| c.is_ascii_digit())
     };
-    assert!(lines.iter().find(told).is_some_and(|line| line.contains("s  fault `")), "{}", ran.out);
+    assert!(lines.iter().find(told).is_some_and(|line| line.contains(" ms fault `")), "{}", ran.out);
     assert!(ran.out.contains("\n  shaketable replay "), "{}", ran.out);
 }
 

@@ -448,7 +448,7 @@ mod tests {
         assert_eq!(shrunk.failure.property, "what was acknowledged is there after a power failure");
         assert_eq!((shrunk.after.nodes, shrunk.after.faults), (1, 1), "{}", shrunk.plan.to_toml());
         let again = LabExperiment::of_plan(lab, &shrunk.plan).unwrap();
-        assert!(again.failures(&shrunk.plan).unwrap().iter().any(|one| *one == shrunk.failure));
+        assert!(again.failures(&shrunk.plan).unwrap().contains(&shrunk.failure));
     }
 
     #[test]

@@ -299,7 +299,7 @@ fn the_price_of_a_sync_is_one_sync() {
         let mut sim = world(1, secs(4));
         let disk = DiskSpec { fsync: ms(2), ..DiskSpec::default() };
         let store = KvStore::new(5).raft(move |config| Config { durability, ..config });
-        let store = store.machine(move |m| m.disk(disk.clone()));
+        let store = store.machine(move |m| m.disk(disk));
         let servers = store.add_to(&mut sim, "server");
         counting(&mut sim, "client", 1, &servers, ms(20));
         let recording = run(sim);

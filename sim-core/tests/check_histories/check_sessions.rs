@@ -101,7 +101,7 @@ fn some_order_holds(history: &History, guarantees: &[Guarantee], order: VersionO
                         let version = version_of(output);
                         version.is_some()
                             && (!has(Guarantee::ReadYourWrites)
-                                || write_versions().last().is_none_or(|own| own <= version))
+                                || write_versions().next_back().is_none_or(|own| own <= version))
                             && (!has(Guarantee::MonotonicReads)
                                 || read_versions().all(|earlier| earlier <= version))
                     }
