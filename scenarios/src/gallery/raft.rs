@@ -149,7 +149,11 @@ pub(super) fn bugs() -> Vec<Bug> {
                     ..Ranges::WIDE
                 };
                 campaign("lease-and-drift", world, ranges, |swarm| {
-                    swarm.armed(&[Arm::Split, Arm::ClockDrift(0.5)]).all_armed().without_budget()
+                    swarm
+                        .armed(&[Arm::Split, Arm::ClockDrift(0.5)])
+                        .all_armed()
+                        .without_budget()
+                        .faults(6..=40)
                 })
             },
         ),

@@ -4,7 +4,7 @@
 //! 2012): so each seed arms its own subset, its own number of faults and its own intensity, from wide log-uniform ranges.
 //! All faults are over before the world has to show that it recovers.
 
-use std::ops::RangeInclusive;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ pub enum Arm {
     /// Delays between all are drawn uniformly from nothing to up to that much: messages overtake one another.
     Reorder(Duration),
     /// The clocks of one server or several run slow or fast, alike, by up to this share (0.5 is 50 %), until all faults are
-    /// over: oscillators do not change their minds.
+    /// over: oscillators do not change their minds. No clock is given two drifts, which would add up.
     ClockDrift(f64),
     /// A server's wall clock jumps by up to that much, forward or back.
     ClockJump(Duration),
@@ -150,13 +150,22 @@ impl Swarm {
             log_uniform(&mut rng, *self.faults.start() as f64, *self.faults.end() as f64).round() as u64;
         let mut plan = FaultPlan::none();
         let mut down: Vec<(Duration, Duration)> = Vec::new();
+        let mut drifting: BTreeSet<&str> = BTreeSet::new();
         for number in 1..=count {
             let Some(&arm) = rng.pick(&armed) else { break };
             let begins = uniform(&mut rng, &self.within);
             let left = self.over.saturating_sub(begins).max(ms(1));
             let lasts = log_uniform_time(&mut rng, &self.lasts).min(left);
             let lasts = if matches!(arm, Arm::ClockDrift(_)) { left } else { lasts };
-            let (what, on) = draw_one(&mut rng, arm, &servers);
+            let steady: Vec<&str> = servers.iter().copied().filter(|name| !drifting.contains(name)).collect();
+            let among = if matches!(arm, Arm::ClockDrift(_)) { &steady } else { &servers };
+            if among.is_empty() {
+                continue;
+            }
+            let (what, on) = draw_one(&mut rng, arm, among);
+            if let (FaultKind::ClockDrift(_), Target::Nodes(some)) = (&what, &on) {
+                drifting.extend(servers.iter().filter(|name| some.iter().any(|one| one == *name)));
+            }
             if self.minority && arm.takes_down() {
                 let at_once =
                     down.iter().filter(|(from, to)| *from <= begins + lasts && begins <= *to).count();
