@@ -12,7 +12,7 @@
 //! let lab = find("write-ahead-log").unwrap();
 //! let experiment = LabExperiment::new(lab, "no-sync", &Settings::default()).unwrap();
 //! let trial = try_seed(&experiment, 1);
-//! assert_eq!(trial.failures[0].fingerprint(), "no acknowledged write is lost (goal)");
+//! assert!(trial.failures.iter().any(|one| one.fingerprint() == "no acknowledged write is lost (goal)"));
 //! ```
 
 use std::collections::BTreeSet;
